@@ -1,0 +1,5 @@
+//! Configuration: every key declared once.
+
+pub mod topic;
+
+pub use topic::{CompressionType, TopicConfig};

@@ -1,0 +1,33 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+#![deny(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
+// Floor 0
+pub mod sys;
+pub mod telemetry;
+pub mod types;
+// Floor 1
+pub mod config;
+pub mod protocol;
+// Floor 2
+pub mod log;
+pub mod metadata;
+// Floor 3
+pub mod controller;
+pub mod replication;
+// Floor 4
+pub mod broker;
+// Floor 5
+pub mod handlers;
+// Floor 6
+pub mod server;
+// Floor 7
+pub mod cli;

@@ -1,0 +1,146 @@
+//! The cluster's whole metadata as one immutable snapshot, read lock-free on the request path (decision 4).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId, TopicName};
+
+/// Everything this broker knows of the cluster, at one etcd revision. Cloning shares all entries.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ClusterImage {
+    /// The etcd revision up to which events are applied.
+    pub revision: i64,
+    /// The cluster's id in Kafka's base64 form.
+    pub cluster_id: Arc<str>,
+    /// Brokers with a live registration.
+    pub brokers: BTreeMap<BrokerId, Arc<BrokerImage>>,
+    /// `mod_revision` of each `brokers/intact/<id>`: the broker epoch since which nothing was lost.
+    pub intact: BTreeMap<BrokerId, BrokerEpoch>,
+    /// The elected controller and its fence, if there is one.
+    pub controller: Option<(BrokerId, ControllerEpoch)>,
+    /// Topics by name; a topic whose deletion has begun is not here.
+    pub topic_names: BTreeMap<TopicName, TopicId>,
+    /// Topics by id, those being deleted included.
+    pub topics: BTreeMap<TopicId, Arc<TopicImage>>,
+    /// Dynamic configuration by entity: key -> value.
+    pub configs: BTreeMap<ConfigEntity, Arc<BTreeMap<String, String>>>,
+}
+
+/// A live broker: the value of `brokers/live/<id>` and its epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BrokerImage {
+    /// The broker.
+    pub id: BrokerId,
+    /// `create_revision` of the registration (rule E3).
+    pub epoch: BrokerEpoch,
+    /// Names one process lifetime before its epoch is known.
+    pub incarnation: Uuid,
+    /// `/proc/sys/kernel/random/boot_id` of its host.
+    pub boot_id: String,
+    /// Its advertised listeners.
+    pub endpoints: Vec<Endpoint>,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// Directory ids of its `log.dirs`.
+    pub directories: Vec<Uuid>,
+    /// Version of ketcd.
+    pub version: String,
+    /// It is stopping: no new leaderships, no additions to an ISR (KIP-841).
+    pub draining: bool,
+}
+
+/// Where clients of one listener reach a broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Listener name, e.g. `PLAINTEXT`.
+    pub listener: String,
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Security protocol, e.g. `PLAINTEXT`.
+    pub security_protocol: String,
+}
+
+/// A topic: the value of `topics/id/<uuid>` and the partitions' records.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopicImage {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// `mod_revision` of the topic's value, compared by every change of the topic.
+    pub mod_revision: i64,
+    /// Its deletion has begun.
+    pub deleting: bool,
+    /// Its partitions, by index. A partition without a record of its own is as assigned.
+    pub partitions: Vec<Arc<PartitionImage>>,
+}
+
+/// One process lifetime of a broker, as an ISR or ELR names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ReplicaEntry {
+    /// The broker.
+    pub id: BrokerId,
+    /// The lifetime that was in sync.
+    pub epoch: BrokerEpoch,
+}
+
+/// State of one partition: its record in etcd, or what its topic's assignment implies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionImage {
+    /// Replicas in preference order.
+    pub replicas: Vec<BrokerId>,
+    /// The leader and its lifetime; `None` while there is none.
+    pub leader: Option<ReplicaEntry>,
+    /// Grows at each leader change.
+    pub leader_epoch: LeaderEpoch,
+    /// In-sync replicas.
+    pub isr: Vec<ReplicaEntry>,
+    /// Eligible leader replicas (KIP-966).
+    pub elr: Vec<ReplicaEntry>,
+    /// Last known leader, when there is neither ISR nor ELR.
+    pub last_known_leader: Option<BrokerId>,
+    /// Replicas being added.
+    pub adding: Vec<BrokerId>,
+    /// Replicas being removed.
+    pub removing: Vec<BrokerId>,
+    /// After an unclean election, until the leader has recovered (rule L13).
+    pub recovering: bool,
+    /// Why the record was last changed.
+    pub why: String,
+    /// `mod_revision` of the record; 0 while there is none.
+    pub partition_epoch: PartitionEpoch,
+}
+
+/// What a dynamic configuration belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConfigEntity {
+    /// One topic, by name.
+    Topic(TopicName),
+    /// One broker.
+    Broker(BrokerId),
+    /// All brokers (Kafka's entity `""`).
+    ClusterDefault,
+    /// A client-metrics subscription.
+    ClientMetrics(String),
+    /// A group.
+    Group(String),
+}
+
+impl ClusterImage {
+    /// The topic of that name, unless it does not exist or is being deleted.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
+        self.topics.get(self.topic_names.get(name)?)
+    }
+
+    /// The dynamic configuration of `entity`, if it has any.
+    #[must_use]
+    pub fn config(&self, entity: &ConfigEntity) -> Option<&Arc<BTreeMap<String, String>>> {
+        self.configs.get(entity)
+    }
+}

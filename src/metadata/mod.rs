@@ -1,0 +1,3 @@
+//! Metadata in etcd: the session, keys, transactions, watch and image.
+
+pub mod image;
