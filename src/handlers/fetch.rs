@@ -1,0 +1,290 @@
+//! Fetch (key 1), v4-18. Reads many partitions, waits for data, keeps sessions.
+//!
+//! - v5 log start offset, v7 sessions (KIP-227), v9 leader epochs (KIP-320), v12 last fetched epoch and divergence (KIP-595),
+//!   v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951). v17 and v18 carry what only followers say.
+//! - The answer's records are pieces of mapped segments: the body is encoded around them ([`fetch_body`]).
+//! - A follower's fetch is refused: this broker has no replicas elsewhere (rule L9).
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::{FetchRequest, FetchResponse};
+use kafka_protocol::protocol::Decodable;
+use uuid::Uuid;
+
+use super::endpoint::{Api, Handled, RequestContext, begin_frame, finish_frame};
+use super::errors;
+use super::reply::{CloseReason, Reply, Response};
+use super::wire::{endpoint_of, leader_epoch};
+use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
+use crate::broker::sessions::{FetchPartition, SessionContext, SessionRequest, TopicKey};
+use crate::log::ReadCursor;
+use crate::protocol::error::ErrorCode;
+use crate::protocol::fetch_body;
+use crate::replication::PartitionError;
+use crate::telemetry::metrics;
+use crate::types::{BrokerId, LeaderEpoch, Offset, TopicId};
+
+const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
+const FIRST_VERSION_WITH_REPLICA_STATE: i16 = 15;
+const FIRST_VERSION_WITH_ENDPOINTS: i16 = 16;
+const READ_COMMITTED: i8 = 1;
+
+pub struct Fetch;
+
+impl Api for Fetch {
+    type Request = FetchRequest;
+    const NAME: &'static str = "Fetch";
+    const VERSIONS: RangeInclusive<i16> = 4..=18;
+
+    /// Not reached: [`Fetch::call`] encodes around the records. Kept truthful: an empty answer.
+    fn handle(_: &RequestContext, _: FetchRequest) -> Handled<FetchResponse> {
+        Handled::Now(FetchResponse::default())
+    }
+
+    fn call(context: &RequestContext, mut body: Bytes) -> Reply {
+        let request = match FetchRequest::decode(&mut body, context.version) {
+            Ok(request) => request,
+            Err(cause) => return Reply::Close(CloseReason::Malformed(format!("Fetch: {cause}"))),
+        };
+        // The session is entered in the order of the connection: epochs must be seen as they were sent.
+        let asked = Asked::of(context, request);
+        let begun = context.broker.sessions().begin(
+            asked.session,
+            asked.partitions,
+            &asked.forgotten,
+            context.broker.clock().elapsed(),
+        );
+        let context = context.clone();
+        let (session, partitions) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                let body = fetch_body::FetchResponse {
+                    error_code: errors::of_session(error).code(),
+                    ..fetch_body::FetchResponse::default()
+                };
+                return encode(&context, &body);
+            }
+        };
+        let is_follower = asked.is_follower;
+        Reply::Later(Box::pin(async move {
+            let fetched = if is_follower {
+                partitions.into_iter().map(not_a_replica).collect()
+            } else {
+                fetch::fetch(&context.broker, partitions, asked.params).await
+            };
+            match encode(&context, &respond(&context, &session, fetched)) {
+                Reply::Now(response) => response,
+                _ => Response::default(),
+            }
+        }))
+    }
+}
+
+fn not_a_replica(asked: FetchPartition) -> Fetched {
+    Fetched { asked, outcome: Err(FetchError::NotAReplica) }
+}
+
+/// A request in our terms.
+struct Asked {
+    session: SessionRequest,
+    partitions: Vec<FetchPartition>,
+    forgotten: Vec<(TopicKey, i32)>,
+    params: FetchParams,
+    is_follower: bool,
+}
+
+impl Asked {
+    fn of(context: &RequestContext, request: FetchRequest) -> Self {
+        let uses_ids = context.version >= FIRST_VERSION_WITH_TOPIC_IDS;
+        let key = |name: &str, id: Uuid| match TopicId::new(id) {
+            Some(id) if uses_ids => TopicKey::Id(id),
+            None if uses_ids => TopicKey::Id(TopicId::ZERO),
+            _ => TopicKey::Name(name.to_owned()),
+        };
+        let replica = if context.version >= FIRST_VERSION_WITH_REPLICA_STATE {
+            request.replica_state.replica_id.0
+        } else {
+            request.replica_id.0
+        };
+        let mut partitions = Vec::new();
+        for topic in &request.topics {
+            let key = key(&topic.topic, topic.topic_id);
+            partitions.extend(topic.partitions.iter().map(|partition| FetchPartition {
+                topic: key.clone(),
+                index: partition.partition,
+                fetch_offset: partition.fetch_offset,
+                max_bytes: partition.partition_max_bytes,
+                current_leader_epoch: leader_epoch(partition.current_leader_epoch),
+                last_fetched_epoch: leader_epoch(partition.last_fetched_epoch),
+                cursor: None,
+                told: None,
+            }));
+        }
+        let forgotten = request
+            .forgotten_topics_data
+            .iter()
+            .flat_map(|topic| {
+                let key = key(&topic.topic, topic.topic_id);
+                topic.partitions.iter().map(move |index| (key.clone(), *index))
+            })
+            .collect();
+        let limit = usize::try_from(context.broker.broker_config().fetch_max_bytes).unwrap_or(usize::MAX);
+        let params = FetchParams {
+            max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
+            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
+            max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(limit),
+            read_committed: request.isolation_level == READ_COMMITTED,
+        };
+        Self {
+            session: SessionRequest { id: request.session_id, epoch: request.session_epoch, uses_ids },
+            partitions,
+            forgotten,
+            params,
+            is_follower: replica >= 0,
+        }
+    }
+}
+
+/// The answer; in an incremental session only partitions with something new.
+fn respond(
+    context: &RequestContext,
+    session: &SessionContext,
+    fetched: Vec<Fetched>,
+) -> fetch_body::FetchResponse {
+    let mut topics: Vec<fetch_body::FetchableTopic> = Vec::new();
+    let mut places: BTreeMap<TopicKey, usize> = BTreeMap::new();
+    let mut leaders = Vec::new();
+    let mut bytes = 0;
+    for one in fetched {
+        let told = one.outcome.as_ref().ok().map(|data| (data.high_watermark, data.log_start_offset));
+        let new = is_new(&one, told);
+        let size = one.outcome.as_ref().map_or(0, |data| data.size_bytes);
+        let cursor = one.outcome.as_ref().ok().and_then(|data| data.cursor.clone());
+        remember(session, &one.asked, told, cursor, size > 0);
+        if matches!(session, SessionContext::Incremental(..)) && !new {
+            continue;
+        }
+        bytes += size;
+        let place = *places.entry(one.asked.topic.clone()).or_insert_with(|| {
+            topics.push(topic_of(&one.asked.topic));
+            topics.len() - 1
+        });
+        if let Some(topic) = topics.get_mut(place) {
+            topic.partitions.push(partition_of(context, one, &mut leaders));
+        }
+    }
+    metrics::observe_fetch(bytes);
+    fetch_body::FetchResponse {
+        session_id: session.id(),
+        topics,
+        node_endpoints: endpoints(context, &leaders),
+        ..fetch_body::FetchResponse::default()
+    }
+}
+
+fn is_new(one: &Fetched, told: Option<(Offset, Offset)>) -> bool {
+    one.asked.told != told
+        || match &one.outcome {
+            Ok(data) => data.size_bytes > 0 || data.diverging.is_some(),
+            Err(_) => true,
+        }
+}
+
+fn remember(
+    session: &SessionContext,
+    asked: &FetchPartition,
+    told: Option<(Offset, Offset)>,
+    cursor: Option<ReadCursor>,
+    had_data: bool,
+) {
+    if let Some(session) = session.session() {
+        let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.answered(&asked.topic, asked.index, told, cursor, had_data);
+    }
+}
+
+fn topic_of(key: &TopicKey) -> fetch_body::FetchableTopic {
+    let (name, id) = match key {
+        TopicKey::Name(name) => (name.clone(), Uuid::nil()),
+        TopicKey::Id(id) => (String::new(), id.uuid()),
+    };
+    fetch_body::FetchableTopic { name: name.into(), id, partitions: Vec::new() }
+}
+
+fn partition_of(
+    context: &RequestContext,
+    one: Fetched,
+    leaders: &mut Vec<BrokerId>,
+) -> fetch_body::FetchablePartition {
+    let index = one.asked.index;
+    match one.outcome {
+        Ok(data) => with_data(index, data),
+        Err(error) => {
+            let mut partition = fetch_body::FetchablePartition {
+                index,
+                error_code: errors::of_fetch(&error).code(),
+                high_watermark: -1,
+                last_stable_offset: -1,
+                log_start_offset: -1,
+                ..fetch_body::FetchablePartition::default()
+            };
+            if let FetchError::Partition(PartitionError::NotLeader { leader, epoch, .. }) = &error
+                && context.version >= FIRST_VERSION_WITH_ENDPOINTS
+            {
+                partition.current_leader = leader.map(|leader| (leader.get(), epoch.get()));
+                leaders.extend(*leader);
+            }
+            partition
+        }
+    }
+}
+
+fn with_data(index: i32, data: PartitionData) -> fetch_body::FetchablePartition {
+    fetch_body::FetchablePartition {
+        index,
+        high_watermark: data.high_watermark.get(),
+        last_stable_offset: data.last_stable_offset.get(),
+        log_start_offset: data.log_start_offset.get(),
+        diverging_epoch: data.diverging.map(|(epoch, end): (LeaderEpoch, Offset)| (epoch.get(), end.get())),
+        records: Some(data.records),
+        ..fetch_body::FetchablePartition::default()
+    }
+}
+
+fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<fetch_body::NodeEndpoint> {
+    if leaders.is_empty() {
+        return Vec::new();
+    }
+    let image = context.broker.image();
+    let brokers = image.brokers.values().filter(|broker| leaders.contains(&broker.id));
+    brokers
+        .filter_map(|broker| {
+            let endpoint = endpoint_of(&broker.endpoints, &context.connection.listener)?;
+            Some(fetch_body::NodeEndpoint {
+                node_id: broker.id.get(),
+                host: endpoint.host.clone().into(),
+                port: i32::from(endpoint.port),
+                rack: broker.rack.clone().map(Into::into),
+            })
+        })
+        .collect()
+}
+
+fn encode(context: &RequestContext, body: &fetch_body::FetchResponse) -> Reply {
+    let chunks = fetch_body::encode(body, context.version);
+    let rest: usize = chunks.iter().map(Bytes::len).sum();
+    match begin_frame::<FetchRequest>(context, 0) {
+        Ok(mut frame) => {
+            finish_frame(&mut frame, rest);
+            let mut response = Response::from(frame.freeze());
+            response.chunks.extend(chunks);
+            Reply::Now(response)
+        }
+        Err(cause) => Reply::Close(CloseReason::Malformed(cause.to_string())),
+    }
+}
+
