@@ -117,7 +117,7 @@ impl Broker {
         let reached = applied.wait_for(|at| *at >= revision);
         match tokio::time::timeout(timeout, reached).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(MetadataError::ImageBehind { revision, waited: timeout }),
+            Ok(Err(_)) | Err(_) => Err(MetadataError::NotYetVisible { revision, waited: timeout }),
         }
     }
 

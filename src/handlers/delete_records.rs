@@ -74,5 +74,5 @@ async fn delete(broker: &Broker, topic: &str, asked: &DeleteRecordsPartition) ->
         Step::Ready(done) => done,
         Step::Pending(done) => done.await,
     };
-    done.map_err(|error| Failure::new(errors::of_delete_records(&error), error))
+    done.map_err(|error| Failure::new(errors::of_read(&error), error))
 }
