@@ -14,6 +14,9 @@ use super::errors;
 use crate::protocol::error::ErrorCode;
 use crate::types::ProducerId;
 
+/// What every client takes as "ask again": Kafka's own answer while it has no block of ids.
+const RETRY: ErrorCode = ErrorCode::CoordinatorLoadInProgress;
+
 pub struct InitProducerId;
 
 impl Api for InitProducerId {
@@ -34,7 +37,7 @@ impl Api for InitProducerId {
                 Ok(id) => given(id),
                 Err(cause) => {
                     warn!(%cause, "no producer id can be given");
-                    refused(errors::of_metadata(&cause))
+                    refused(if cause.retriable() { RETRY } else { errors::of_metadata(&cause) })
                 }
             }
         }))
