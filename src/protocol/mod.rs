@@ -15,14 +15,19 @@ pub mod compression;
 mod crc_shift;
 pub mod error;
 mod error_table;
+pub mod fetch_body;
 pub mod header;
+mod leader_hints;
 pub mod records;
 mod snappy;
 pub mod varint;
+mod writer;
 
 #[cfg(test)]
 mod batch_tests;
 #[cfg(test)]
 mod compression_tests;
+#[cfg(test)]
+mod fetch_body_tests;
 #[cfg(test)]
 mod records_tests;
