@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use kafka_protocol::messages::ResponseHeader;
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use tracing::error;
 
 use super::reply::{CloseReason, Connection, Reply, Response};
@@ -23,8 +23,8 @@ pub struct RequestContext {
     pub version: i16,
     /// Correlation id: the answer carries it.
     pub correlation_id: i32,
-    /// `client.id`, empty if the client gave none.
-    pub client_id: Arc<str>,
+    /// `client.id`, if the client gave one.
+    pub client_id: Option<StrBytes>,
 }
 
 /// How a handler answers.

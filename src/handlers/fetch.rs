@@ -2,7 +2,7 @@
 //!
 //! - v5 log start offset, v7 sessions (KIP-227), v9 leader epochs (KIP-320), v12 last fetched epoch and divergence (KIP-595),
 //!   v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951). v17 and v18 carry what only followers say.
-//! - The answer's records are pieces of mapped segments: the body is encoded around them ([`fetch_body`]).
+//! - The answer's records are pieces of mapped segments: the body is encoded around them ([`FetchBody`]).
 //! - A follower's fetch is refused: this broker has no replicas elsewhere (rule L9).
 
 use std::collections::BTreeMap;
@@ -15,18 +15,19 @@ use kafka_protocol::messages::{FetchRequest, FetchResponse};
 use kafka_protocol::protocol::Decodable;
 use uuid::Uuid;
 
-use super::endpoint::{Api, Handled, RequestContext, begin_frame, finish_frame};
+use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::reply::{CloseReason, Reply, Response};
-use super::wire::{endpoint_of, leader_epoch};
+use super::wire::{endpoint_of, leader_epoch, text};
 use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
 use crate::broker::sessions::{FetchPartition, SessionContext, SessionRequest, TopicKey};
 use crate::log::ReadCursor;
-use crate::protocol::error::ErrorCode;
-use crate::protocol::fetch_body;
+use crate::protocol::fetch_body::{
+    CurrentLeader, EpochEndOffset, FetchResponse as FetchBody, FetchedPartition, FetchedTopic, NodeEndpoint,
+};
 use crate::replication::PartitionError;
 use crate::telemetry::metrics;
-use crate::types::{BrokerId, LeaderEpoch, Offset, TopicId};
+use crate::types::{BrokerId, Offset, TopicId};
 
 const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
 const FIRST_VERSION_WITH_REPLICA_STATE: i16 = 15;
@@ -62,11 +63,8 @@ impl Api for Fetch {
         let (session, partitions) = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                let body = fetch_body::FetchResponse {
-                    error_code: errors::of_session(error).code(),
-                    ..fetch_body::FetchResponse::default()
-                };
-                return encode(&context, &body);
+                let body = FetchBody { error: errors::of_session(error), ..FetchBody::default() };
+                return Reply::Now(encode(&context, &body));
             }
         };
         let is_follower = asked.is_follower;
@@ -76,10 +74,7 @@ impl Api for Fetch {
             } else {
                 fetch::fetch(&context.broker, partitions, asked.params).await
             };
-            match encode(&context, &respond(&context, &session, fetched)) {
-                Reply::Now(response) => response,
-                _ => Response::default(),
-            }
+            encode(&context, &respond(&context, &session, fetched, asked.params.read_committed))
         }))
     }
 }
@@ -154,8 +149,9 @@ fn respond(
     context: &RequestContext,
     session: &SessionContext,
     fetched: Vec<Fetched>,
-) -> fetch_body::FetchResponse {
-    let mut topics: Vec<fetch_body::FetchableTopic> = Vec::new();
+    read_committed: bool,
+) -> FetchBody {
+    let mut topics: Vec<FetchedTopic> = Vec::new();
     let mut places: BTreeMap<TopicKey, usize> = BTreeMap::new();
     let mut leaders = Vec::new();
     let mut bytes = 0;
@@ -174,15 +170,15 @@ fn respond(
             topics.len() - 1
         });
         if let Some(topic) = topics.get_mut(place) {
-            topic.partitions.push(partition_of(context, one, &mut leaders));
+            topic.partitions.push(partition_of(context, one, read_committed, &mut leaders));
         }
     }
     metrics::observe_fetch(bytes);
-    fetch_body::FetchResponse {
+    FetchBody {
         session_id: session.id(),
         topics,
         node_endpoints: endpoints(context, &leaders),
-        ..fetch_body::FetchResponse::default()
+        ..FetchBody::default()
     }
 }
 
@@ -207,55 +203,52 @@ fn remember(
     }
 }
 
-fn topic_of(key: &TopicKey) -> fetch_body::FetchableTopic {
-    let (name, id) = match key {
-        TopicKey::Name(name) => (name.clone(), Uuid::nil()),
-        TopicKey::Id(id) => (String::new(), id.uuid()),
-    };
-    fetch_body::FetchableTopic { name: name.into(), id, partitions: Vec::new() }
+fn topic_of(key: &TopicKey) -> FetchedTopic {
+    match key {
+        TopicKey::Name(name) => FetchedTopic { name: text(name), ..FetchedTopic::default() },
+        TopicKey::Id(id) => FetchedTopic { id: id.uuid(), ..FetchedTopic::default() },
+    }
 }
 
 fn partition_of(
     context: &RequestContext,
     one: Fetched,
+    read_committed: bool,
     leaders: &mut Vec<BrokerId>,
-) -> fetch_body::FetchablePartition {
+) -> FetchedPartition {
     let index = one.asked.index;
     match one.outcome {
-        Ok(data) => with_data(index, data),
+        Ok(data) => with_data(index, data, read_committed),
         Err(error) => {
-            let mut partition = fetch_body::FetchablePartition {
-                index,
-                error_code: errors::of_fetch(&error).code(),
-                high_watermark: -1,
-                last_stable_offset: -1,
-                log_start_offset: -1,
-                ..fetch_body::FetchablePartition::default()
-            };
-            if let FetchError::Partition(PartitionError::NotLeader { leader, epoch, .. }) = &error
+            let mut partition = FetchedPartition::failed(index, errors::of_fetch(&error));
+            if let FetchError::Partition(PartitionError::NotLeader { leader: Some(leader), epoch, .. }) = &error
                 && context.version >= FIRST_VERSION_WITH_ENDPOINTS
             {
-                partition.current_leader = leader.map(|leader| (leader.get(), epoch.get()));
-                leaders.extend(*leader);
+                partition.current_leader =
+                    Some(CurrentLeader { leader_id: leader.get(), leader_epoch: epoch.get() });
+                leaders.push(*leader);
             }
             partition
         }
     }
 }
 
-fn with_data(index: i32, data: PartitionData) -> fetch_body::FetchablePartition {
-    fetch_body::FetchablePartition {
-        index,
+fn with_data(index: i32, data: PartitionData, read_committed: bool) -> FetchedPartition {
+    FetchedPartition {
         high_watermark: data.high_watermark.get(),
         last_stable_offset: data.last_stable_offset.get(),
         log_start_offset: data.log_start_offset.get(),
-        diverging_epoch: data.diverging.map(|(epoch, end): (LeaderEpoch, Offset)| (epoch.get(), end.get())),
-        records: Some(data.records),
-        ..fetch_body::FetchablePartition::default()
+        // There are no transactions, so none were aborted; a reader that did not ask gets null.
+        aborted_transactions: read_committed.then(Vec::new),
+        diverging_epoch: data
+            .diverging
+            .map(|(epoch, end)| EpochEndOffset { epoch: epoch.get(), end_offset: end.get() }),
+        records: data.records,
+        ..FetchedPartition::new(index)
     }
 }
 
-fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<fetch_body::NodeEndpoint> {
+fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<NodeEndpoint> {
     if leaders.is_empty() {
         return Vec::new();
     }
@@ -264,27 +257,16 @@ fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<fetch_body::
     brokers
         .filter_map(|broker| {
             let endpoint = endpoint_of(&broker.endpoints, &context.connection.listener)?;
-            Some(fetch_body::NodeEndpoint {
+            Some(NodeEndpoint {
                 node_id: broker.id.get(),
-                host: endpoint.host.clone().into(),
+                host: text(&endpoint.host),
                 port: i32::from(endpoint.port),
-                rack: broker.rack.clone().map(Into::into),
+                rack: broker.rack.as_ref().map(text),
             })
         })
         .collect()
 }
 
-fn encode(context: &RequestContext, body: &fetch_body::FetchResponse) -> Reply {
-    let chunks = fetch_body::encode(body, context.version);
-    let rest: usize = chunks.iter().map(Bytes::len).sum();
-    match begin_frame::<FetchRequest>(context, 0) {
-        Ok(mut frame) => {
-            finish_frame(&mut frame, rest);
-            let mut response = Response::from(frame.freeze());
-            response.chunks.extend(chunks);
-            Reply::Now(response)
-        }
-        Err(cause) => Reply::Close(CloseReason::Malformed(cause.to_string())),
-    }
+fn encode(context: &RequestContext, body: &FetchBody) -> Response {
+    Response { chunks: body.encode_frame(context.version, context.correlation_id) }
 }
-

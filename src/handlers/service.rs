@@ -29,7 +29,7 @@ impl BrokerService {
             connection: Arc::clone(connection),
             version: header.api_version,
             correlation_id: header.correlation_id,
-            client_id: header.client_id.as_deref().map(Arc::from).unwrap_or_default(),
+            client_id: header.client_id,
         };
         let unsupported =
             CloseReason::Unsupported { key: header.api_key, version: header.api_version };
