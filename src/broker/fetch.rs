@@ -157,12 +157,15 @@ async fn read_all(resolved: &[Resolved], params: FetchParams) -> (Vec<Fetched>, 
 }
 
 async fn read_one(
-    partition: &Partition,
+    partition: &Arc<Partition>,
     asked: &FetchPartition,
     params: FetchParams,
     total: usize,
 ) -> Result<PartitionData, FetchError> {
     partition.check_leader(asked.current_leader_epoch)?;
+    if let Step::Pending(recovered) = partition.ready() {
+        recovered.await.map_err(ReadError::from).map_err(PartitionError::from)?;
+    }
     let log = partition.log();
     let mut data = offsets_of(partition);
     if let Some(epoch) = asked.last_fetched_epoch

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::{Broker, Topic};
 use crate::config::TopicConfig;
 use crate::controller::housekeeping;
+use crate::log::Step;
 use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry, TopicImage};
 use crate::replication::{Partition, partition};
 use crate::types::{TopicId, TopicPartition};
@@ -120,6 +121,7 @@ impl Reconciler {
             });
             if let Some(partition) = &opened {
                 partition.apply(state, me);
+                recover_in_background(partition);
             }
             partitions.push(opened);
         }
@@ -137,6 +139,18 @@ impl Reconciler {
             self.broker.log_dirs.delete_log(partition.log());
         }
         info!(topic = %topic.name, id = %topic.id, "topic deleted: its logs are removed");
+    }
+}
+
+/// A log that was not closed in order is recovered before anybody asks for it; a request that comes first waits for it.
+fn recover_in_background(partition: &Arc<Partition>) {
+    if let Step::Pending(recovered) = partition.ready() {
+        let name = partition.name().clone();
+        tokio::spawn(async move {
+            if let Err(cause) = recovered.await {
+                error!(partition = %name, %cause, "log cannot be recovered: the partition is offline here");
+            }
+        });
     }
 }
 

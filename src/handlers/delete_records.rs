@@ -11,7 +11,7 @@ use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::Failure;
 use crate::broker::Broker;
-use crate::log::Step;
+use crate::log::ReadError;
 use crate::protocol::error::ErrorCode;
 use crate::types::Offset;
 
@@ -64,15 +64,13 @@ async fn delete(broker: &Broker, topic: &str, asked: &DeleteRecordsPartition) ->
             "records of a topic can be deleted only if its cleanup.policy has \"delete\"",
         ));
     }
+    let recovered = partition.ready().wait().await.map_err(ReadError::from);
+    recovered.map_err(|error| Failure::new(errors::of_read(&error), error))?;
     let log = partition.log();
     let high_watermark = log.high_watermark();
     let before = if asked.offset == TO_HIGH_WATERMARK { Some(high_watermark) } else { Offset::new(asked.offset) };
     let before = before.filter(|offset| *offset <= high_watermark).ok_or_else(|| {
         Failure::new(ErrorCode::OffsetOutOfRange, format!("offset {} is outside of the log", asked.offset))
     })?;
-    let done = match log.delete_records_before(before) {
-        Step::Ready(done) => done,
-        Step::Pending(done) => done.await,
-    };
-    done.map_err(|error| Failure::new(errors::of_read(&error), error))
+    log.delete_records_before(before).wait().await.map_err(|error| Failure::new(errors::of_read(&error), error))
 }

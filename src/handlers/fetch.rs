@@ -173,7 +173,7 @@ fn respond(
             topic.partitions.push(partition_of(context, one, read_committed, &mut leaders));
         }
     }
-    metrics::observe_fetch(bytes);
+    metrics::fetched(bytes);
     FetchBody {
         session_id: session.id(),
         topics,

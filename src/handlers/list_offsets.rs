@@ -15,7 +15,7 @@ use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{Failure, NONE, leader_epoch};
 use crate::broker::Broker;
-use crate::log::Step;
+use crate::log::{ReadError, Step};
 use crate::protocol::error::ErrorCode;
 use crate::replication::Partition;
 use crate::types::{LeaderEpoch, Millis, Offset};
@@ -93,6 +93,8 @@ async fn look_up(
     let epoch = partition
         .check_leader(leader_epoch(asked.current_leader_epoch))
         .map_err(|error| Failure::new(errors::of_partition(&error), error))?;
+    let recovered = partition.ready().wait().await.map_err(ReadError::from);
+    recovered.map_err(|error| Failure::new(errors::of_read(&error), error))?;
     let log = partition.log();
     let end = if read_committed { log.last_stable_offset() } else { log.high_watermark() };
     match asked.timestamp {
@@ -114,13 +116,11 @@ fn start_of(partition: &Partition) -> (Millis, Offset, Option<LeaderEpoch>) {
 }
 
 async fn by_time(
-    found: Step<Result<Option<(Millis, Offset, LeaderEpoch)>, crate::log::ReadError>>,
+    found: Step<Result<Option<(Millis, Offset, LeaderEpoch)>, ReadError>>,
 ) -> Result<Found, Failure> {
-    let found = match found {
-        Step::Ready(found) => found,
-        Step::Pending(found) => found.await,
-    };
     found
+        .wait()
+        .await
         .map(|found| found.map(|(timestamp, offset, epoch)| (timestamp, offset, Some(epoch))))
         .map_err(|error| Failure::new(errors::of_read(&error), error))
 }

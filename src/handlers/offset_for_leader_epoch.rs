@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use futures_util::future::join_all;
 use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
 use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
@@ -10,6 +11,7 @@ use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{NONE, leader_epoch};
 use crate::broker::Broker;
+use crate::log::ReadError;
 use crate::protocol::error::ErrorCode;
 use crate::types::{LeaderEpoch, Offset};
 
@@ -24,28 +26,35 @@ impl Api for OffsetForLeaderEpoch {
         context: &RequestContext,
         request: OffsetForLeaderEpochRequest,
     ) -> Handled<OffsetForLeaderEpochResponse> {
-        let topics = request.topics.into_iter().map(|topic| {
-            let partitions =
-                topic.partitions.iter().map(|partition| answer(&context.broker, &topic.topic, partition)).collect();
-            OffsetForLeaderTopicResult::default().with_partitions(partitions).with_topic(topic.topic.clone())
-        });
-        Handled::Now(OffsetForLeaderEpochResponse::default().with_topics(topics.collect()))
+        let context = context.clone();
+        Handled::Later(Box::pin(async move {
+            let mut topics = Vec::with_capacity(request.topics.len());
+            for topic in request.topics {
+                let asked =
+                    topic.partitions.iter().map(|partition| answer(&context.broker, &topic.topic, partition));
+                let partitions = join_all(asked).await;
+                topics.push(
+                    OffsetForLeaderTopicResult::default().with_partitions(partitions).with_topic(topic.topic.clone()),
+                );
+            }
+            OffsetForLeaderEpochResponse::default().with_topics(topics)
+        }))
     }
 }
 
-fn answer(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
+async fn answer(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
     let result = EpochEndOffset::default()
         .with_partition(asked.partition)
         .with_leader_epoch(NONE)
         .with_end_offset(-1);
-    match end_of(broker, topic, asked) {
+    match end_of(broker, topic, asked).await {
         Ok(None) => result,
         Ok(Some((epoch, end))) => result.with_leader_epoch(epoch.get()).with_end_offset(end.get()),
         Err(code) => result.with_error_code(code.code()),
     }
 }
 
-fn end_of(
+async fn end_of(
     broker: &Broker,
     topic: &str,
     asked: &OffsetForLeaderPartition,
@@ -58,5 +67,7 @@ fn end_of(
     partition
         .check_leader(leader_epoch(asked.current_leader_epoch))
         .map_err(|error| errors::of_partition(&error))?;
+    let recovered = partition.ready().wait().await.map_err(ReadError::from);
+    recovered.map_err(|error| errors::of_read(&error))?;
     Ok(leader_epoch(asked.leader_epoch).and_then(|epoch| partition.log().end_offset_for_epoch(epoch)))
 }

@@ -172,15 +172,12 @@ fn append(topic: &Topic, data: &PartitionProduceData, acks: i16) -> Pending {
     let Some(records) = data.records.clone().filter(|records: &Bytes| !records.is_empty()) else {
         return refuse(Failure::new(ErrorCode::InvalidRecord, "the request has no record batch for the partition"));
     };
-    let size = records.len();
     let required = usize::try_from(topic.config().min_insync_replicas).unwrap_or(usize::MAX);
     match partition.append_as_leader(records, acks == ACKS_ALL, required, AppendOptions::default()) {
         Step::Ready(outcome) => {
-            metrics::observe_produce(size);
             Pending::Ready(outcome.map_err(ProduceError::Partition))
         }
         Step::Pending(future) => Pending::Later(Box::pin(async move {
-            metrics::observe_produce(size);
             future.await.map_err(ProduceError::Partition)
         })),
     }
@@ -230,6 +227,10 @@ fn respond(context: &RequestContext, topics: Vec<TopicOutcome>) -> ProduceRespon
 }
 
 fn success(index: i32, info: &AppendInfo) -> PartitionProduceResponse {
+    if !info.duplicate {
+        let records = info.last_offset.distance_from(info.first_offset).unwrap_or(0) + 1;
+        metrics::produced(records, info.size_bytes);
+    }
     PartitionProduceResponse::default()
         .with_index(index)
         .with_base_offset(info.first_offset.get())

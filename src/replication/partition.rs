@@ -1,11 +1,14 @@
 //! One partition on this broker: its log, its role, and the rules between them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use super::wait::{FetchWait, Waiters};
-use crate::log::{AppendError, AppendInfo, AppendOptions, Log, Read, ReadError, ReadOptions, Step};
+use crate::log::{
+    AppendError, AppendInfo, AppendOptions, Log, Read, ReadError, ReadOptions, Step, Unusable,
+};
 use crate::metadata::image::{PartitionImage, ReplicaEntry};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicId, TopicPartition};
 
@@ -95,6 +98,8 @@ pub struct Partition {
     log: Arc<Log>,
     role: RwLock<State>,
     waiters: Arc<Waiters>,
+    /// Its offsets are known and its high watermark is set: false from an unclean start until the log is recovered.
+    serving: AtomicBool,
 }
 
 struct State {
@@ -126,6 +131,7 @@ impl Partition {
                 partition_epoch: PartitionEpoch(-1),
             }),
             waiters,
+            serving: AtomicBool::new(false),
         })
     }
 
@@ -172,13 +178,32 @@ impl Partition {
         if !newer || state.role == role {
             return false;
         }
-        if let Role::Leader { epoch, .. } = &role {
-            self.log.begin_epoch(*epoch); // rule L1
-        }
         *state = State { role, partition_epoch: image.partition_epoch };
         drop(state);
+        if self.log.is_recovered() {
+            self.begin_serving();
+        }
         self.waiters.end_all();
         true
+    }
+
+    /// Waits until the partition's offsets are known, recovering its log if the last run did not end in order (rule B3). At once after
+    /// a clean start.
+    pub fn ready(self: &Arc<Self>) -> Step<Result<(), Unusable>> {
+        if self.serving.load(Ordering::Acquire) {
+            return Step::Ready(Ok(()));
+        }
+        let this = Arc::clone(self);
+        self.log.ready().map(move |recovered| recovered.map(|()| this.begin_serving()))
+    }
+
+    fn begin_serving(&self) {
+        if let Role::Leader { epoch, .. } = self.role() {
+            self.log.begin_epoch(epoch); // rule L1
+        }
+        // With one replica everything in the log is committed. Before anybody is told an offset: "latest" must not go back (rule C2).
+        self.log.update_high_watermark(self.log.log_end_offset());
+        self.serving.store(true, Ordering::Release);
     }
 
     /// Appends record batches as leader.
