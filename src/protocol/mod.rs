@@ -16,6 +16,7 @@ mod crc_shift;
 pub mod error;
 mod error_table;
 pub mod fetch_body;
+pub mod guard;
 pub mod header;
 mod leader_hints;
 pub mod records;
