@@ -34,4 +34,6 @@ mod compression_tests;
 #[cfg(test)]
 mod fetch_body_tests;
 #[cfg(test)]
+mod produce_body_tests;
+#[cfg(test)]
 mod records_tests;
