@@ -16,8 +16,12 @@ mod crc_shift;
 pub mod error;
 mod error_table;
 pub mod fetch_body;
+pub mod fetch_request;
+pub mod guard;
 pub mod header;
 mod leader_hints;
+pub mod produce_body;
+mod reader;
 pub mod records;
 mod snappy;
 pub mod varint;
@@ -29,5 +33,7 @@ mod batch_tests;
 mod compression_tests;
 #[cfg(test)]
 mod fetch_body_tests;
+#[cfg(test)]
+mod produce_body_tests;
 #[cfg(test)]
 mod records_tests;
