@@ -20,6 +20,7 @@ pub mod fetch_request;
 pub mod guard;
 pub mod header;
 mod leader_hints;
+pub mod peer;
 pub mod produce_body;
 mod reader;
 pub mod records;
