@@ -70,7 +70,7 @@ pub fn unsupported_version(context: &RequestContext) -> Reply {
     let context = RequestContext { version: 0, ..context.clone() };
     let encoded = begin_frame::<ApiVersionsRequest>(&context, 64).and_then(|mut frame| {
         body.encode(&mut frame, 0)?;
-        finish_frame(&mut frame, 0);
+        finish_frame(&mut frame);
         Ok(frame.freeze())
     });
     match encoded {

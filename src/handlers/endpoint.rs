@@ -33,10 +33,6 @@ pub enum Handled<R> {
     Now(R),
     /// The ordered part is done; the answer comes later.
     Later(BoxFuture<'static, R>),
-    /// The protocol forbids an answer (acks=0).
-    Silent,
-    /// The connection cannot go on.
-    Close(CloseReason),
 }
 
 /// One Kafka API. Its file names key and versions in its first line; its type is one line of the registry.
@@ -55,28 +51,21 @@ pub trait Api: 'static {
         context: &RequestContext,
         request: Self::Request,
     ) -> Handled<<Self::Request as Request>::Response>;
+}
 
-    /// From the request's body to a reply. Overridden where a body is encoded without the codec crate.
-    fn call(context: &RequestContext, mut body: Bytes) -> Reply {
-        let request = match Self::Request::decode(&mut body, context.version) {
-            Ok(request) => request,
-            Err(cause) => return Reply::Close(CloseReason::Malformed(format!("{}: {cause}", Self::NAME))),
-        };
-        match Self::handle(context, request) {
-            Handled::Now(response) => encoded::<Self::Request>(context, &response),
-            Handled::Later(future) => {
-                let context = context.clone();
-                Reply::Later(Box::pin(async move {
-                    match encoded::<Self::Request>(&context, &future.await) {
-                        Reply::Now(response) => response,
-                        _ => Response::default(),
-                    }
-                }))
-            }
-            Handled::Silent => Reply::Silent,
-            Handled::Close(reason) => Reply::Close(reason),
-        }
-    }
+/// An API whose bodies are read and written without the codec crate, because its records must not be copied.
+pub trait RawApi: 'static {
+    /// API key.
+    const KEY: i16;
+    /// As Kafka names it.
+    const NAME: &'static str;
+    /// As [`Api::VERSIONS`].
+    const VERSIONS: RangeInclusive<i16>;
+    /// As [`Api::ADVERTISED_MIN`].
+    const ADVERTISED_MIN: i16 = *Self::VERSIONS.start();
+
+    /// From the request's body, which the guard has passed, to a reply. Runs in the order of the connection; must not block.
+    fn call(context: &RequestContext, body: Bytes) -> Reply;
 }
 
 /// A line of the registry.
@@ -104,7 +93,39 @@ pub const fn endpoint<A: Api>() -> Endpoint {
         min: *A::VERSIONS.start(),
         max: *A::VERSIONS.end(),
         advertised_min: A::ADVERTISED_MIN,
+        call: call::<A>,
+    }
+}
+
+/// The registry line of an API that reads and writes its own bodies.
+#[must_use]
+pub const fn raw_endpoint<A: RawApi>() -> Endpoint {
+    Endpoint {
+        key: A::KEY,
+        name: A::NAME,
+        min: *A::VERSIONS.start(),
+        max: *A::VERSIONS.end(),
+        advertised_min: A::ADVERTISED_MIN,
         call: A::call,
+    }
+}
+
+fn call<A: Api>(context: &RequestContext, mut body: Bytes) -> Reply {
+    let request = match A::Request::decode(&mut body, context.version) {
+        Ok(request) => request,
+        Err(cause) => return Reply::Close(CloseReason::Malformed(format!("{}: {cause}", A::NAME))),
+    };
+    match A::handle(context, request) {
+        Handled::Now(response) => match encode::<A::Request>(context, &response) {
+            Some(frame) => Reply::Now(Response::from(frame)),
+            None => Reply::Close(CloseReason::Malformed(format!("answer of {} cannot be encoded", A::NAME))),
+        },
+        Handled::Later(future) => {
+            let context = context.clone();
+            Reply::Later(Box::pin(async move {
+                encode::<A::Request>(&context, &future.await).map(Response::from).unwrap_or_default()
+            }))
+        }
     }
 }
 
@@ -125,29 +146,23 @@ pub fn begin_frame<R: Request>(context: &RequestContext, body_bytes: usize) -> a
 pub const LENGTH_BYTES: usize = 4;
 const HEADER_BYTES_MAX: usize = 5;
 
-/// Writes the length of a frame whose body has `rest_bytes` more bytes in other pieces.
-pub fn finish_frame(frame: &mut BytesMut, rest_bytes: usize) {
-    let length = frame.len() - LENGTH_BYTES + rest_bytes;
-    let length = i32::try_from(length).unwrap_or(i32::MAX);
+/// Writes the length of a finished frame.
+pub fn finish_frame(frame: &mut BytesMut) {
+    let length = i32::try_from(frame.len() - LENGTH_BYTES).unwrap_or(i32::MAX);
     if let Some(start) = frame.get_mut(..LENGTH_BYTES) {
         start.copy_from_slice(&length.to_be_bytes());
     }
 }
 
-fn encoded<R: Request>(context: &RequestContext, response: &R::Response) -> Reply {
-    match encode::<R>(context, response) {
-        Ok(frame) => Reply::Now(Response::from(frame)),
-        Err(cause) => {
-            error!(key = R::KEY, version = context.version, %cause, "an answer could not be encoded");
-            Reply::Close(CloseReason::Malformed(format!("answer of api {} cannot be encoded", R::KEY)))
-        }
-    }
-}
-
-fn encode<R: Request>(context: &RequestContext, response: &R::Response) -> anyhow::Result<Bytes> {
-    let size = response.compute_size(context.version)?;
-    let mut frame = begin_frame::<R>(context, size)?;
-    response.encode(&mut frame, context.version)?;
-    finish_frame(&mut frame, 0);
-    Ok(frame.freeze())
+/// `None`, and a line in the log, if the codec cannot encode the answer: a bug of ours.
+fn encode<R: Request>(context: &RequestContext, response: &R::Response) -> Option<Bytes> {
+    let encoded = response.compute_size(context.version).and_then(|size| {
+        let mut frame = begin_frame::<R>(context, size)?;
+        response.encode(&mut frame, context.version)?;
+        finish_frame(&mut frame);
+        Ok(frame.freeze())
+    });
+    encoded
+        .inspect_err(|cause| error!(key = R::KEY, version = context.version, %cause, "an answer cannot be encoded"))
+        .ok()
 }

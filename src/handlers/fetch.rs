@@ -11,48 +11,42 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::{FetchRequest, FetchResponse};
-use kafka_protocol::protocol::Decodable;
 use uuid::Uuid;
 
-use super::endpoint::{Api, Handled, RequestContext};
+use super::endpoint::{RawApi, RequestContext};
 use super::errors;
+use super::produce::node_endpoints;
 use super::reply::{CloseReason, Reply, Response};
-use super::wire::{endpoint_of, leader_epoch, text};
+use super::wire::{leader_epoch, text};
 use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
 use crate::broker::sessions::{FetchPartition, SessionContext, SessionRequest, TopicKey};
 use crate::log::ReadCursor;
 use crate::protocol::fetch_body::{
-    CurrentLeader, EpochEndOffset, FetchResponse as FetchBody, FetchedPartition, FetchedTopic, NodeEndpoint,
+    CurrentLeader, EpochEndOffset, FETCH_KEY, FetchResponse as FetchBody, FetchedPartition, FetchedTopic,
 };
+use crate::protocol::fetch_request::FetchRequest;
 use crate::replication::PartitionError;
 use crate::telemetry::metrics;
 use crate::types::{BrokerId, Offset, TopicId};
 
 const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
-const FIRST_VERSION_WITH_REPLICA_STATE: i16 = 15;
 const FIRST_VERSION_WITH_ENDPOINTS: i16 = 16;
 const READ_COMMITTED: i8 = 1;
 
 pub struct Fetch;
 
-impl Api for Fetch {
-    type Request = FetchRequest;
+impl RawApi for Fetch {
+    const KEY: i16 = FETCH_KEY;
     const NAME: &'static str = "Fetch";
     const VERSIONS: RangeInclusive<i16> = 4..=18;
 
-    /// Not reached: [`Fetch::call`] encodes around the records. Kept truthful: an empty answer.
-    fn handle(_: &RequestContext, _: FetchRequest) -> Handled<FetchResponse> {
-        Handled::Now(FetchResponse::default())
-    }
-
-    fn call(context: &RequestContext, mut body: Bytes) -> Reply {
-        let request = match FetchRequest::decode(&mut body, context.version) {
+    fn call(context: &RequestContext, body: Bytes) -> Reply {
+        let request = match FetchRequest::decode(&body, context.version) {
             Ok(request) => request,
             Err(cause) => return Reply::Close(CloseReason::Malformed(format!("Fetch: {cause}"))),
         };
         // The session is entered in the order of the connection: epochs must be seen as they were sent.
-        let asked = Asked::of(context, request);
+        let asked = Asked::of(context, &request);
         let begun = context.broker.sessions().begin(
             asked.session,
             asked.partitions,
@@ -93,26 +87,23 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(context: &RequestContext, request: FetchRequest) -> Self {
+    fn of(context: &RequestContext, request: &FetchRequest) -> Self {
         let uses_ids = context.version >= FIRST_VERSION_WITH_TOPIC_IDS;
-        let key = |name: &str, id: Uuid| match TopicId::new(id) {
-            Some(id) if uses_ids => TopicKey::Id(id),
-            None if uses_ids => TopicKey::Id(TopicId::ZERO),
-            _ => TopicKey::Name(name.to_owned()),
-        };
-        let replica = if context.version >= FIRST_VERSION_WITH_REPLICA_STATE {
-            request.replica_state.replica_id.0
-        } else {
-            request.replica_id.0
+        let key = |name: &str, id: Uuid| {
+            if uses_ids {
+                TopicKey::Id(TopicId::new(id).unwrap_or(TopicId::ZERO))
+            } else {
+                TopicKey::Name(name.to_owned())
+            }
         };
         let mut partitions = Vec::new();
         for topic in &request.topics {
-            let key = key(&topic.topic, topic.topic_id);
+            let key = key(&topic.name, topic.id);
             partitions.extend(topic.partitions.iter().map(|partition| FetchPartition {
                 topic: key.clone(),
-                index: partition.partition,
+                index: partition.index,
                 fetch_offset: partition.fetch_offset,
-                max_bytes: partition.partition_max_bytes,
+                max_bytes: partition.max_bytes,
                 current_leader_epoch: leader_epoch(partition.current_leader_epoch),
                 last_fetched_epoch: leader_epoch(partition.last_fetched_epoch),
                 cursor: None,
@@ -120,10 +111,10 @@ impl Asked {
             }));
         }
         let forgotten = request
-            .forgotten_topics_data
+            .forgotten_topics
             .iter()
             .flat_map(|topic| {
-                let key = key(&topic.topic, topic.topic_id);
+                let key = key(&topic.name, topic.id);
                 topic.partitions.iter().map(move |index| (key.clone(), *index))
             })
             .collect();
@@ -139,7 +130,7 @@ impl Asked {
             partitions,
             forgotten,
             params,
-            is_follower: replica >= 0,
+            is_follower: request.replica_id >= 0,
         }
     }
 }
@@ -177,7 +168,7 @@ fn respond(
     FetchBody {
         session_id: session.id(),
         topics,
-        node_endpoints: endpoints(context, &leaders),
+        node_endpoints: node_endpoints(context, &leaders),
         ..FetchBody::default()
     }
 }
@@ -220,7 +211,9 @@ fn partition_of(
     match one.outcome {
         Ok(data) => with_data(index, data, read_committed),
         Err(error) => {
-            let mut partition = FetchedPartition::failed(index, errors::of_fetch(&error));
+            let code = errors::of_fetch(&error);
+            metrics::request_error(FETCH_KEY, code.code());
+            let mut partition = FetchedPartition::failed(index, code);
             if let FetchError::Partition(PartitionError::NotLeader { leader: Some(leader), epoch, .. }) = &error
                 && context.version >= FIRST_VERSION_WITH_ENDPOINTS
             {
@@ -246,25 +239,6 @@ fn with_data(index: i32, data: PartitionData, read_committed: bool) -> FetchedPa
         records: data.records,
         ..FetchedPartition::new(index)
     }
-}
-
-fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<NodeEndpoint> {
-    if leaders.is_empty() {
-        return Vec::new();
-    }
-    let image = context.broker.image();
-    let brokers = image.brokers.values().filter(|broker| leaders.contains(&broker.id));
-    brokers
-        .filter_map(|broker| {
-            let endpoint = endpoint_of(&broker.endpoints, &context.connection.listener)?;
-            Some(NodeEndpoint {
-                node_id: broker.id.get(),
-                host: text(&endpoint.host),
-                port: i32::from(endpoint.port),
-                rack: broker.rack.as_ref().map(text),
-            })
-        })
-        .collect()
 }
 
 fn encode(context: &RequestContext, body: &FetchBody) -> Response {

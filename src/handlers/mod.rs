@@ -32,15 +32,15 @@ mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 
-pub use endpoint::{Api, Endpoint, Handled, RequestContext, endpoint};
+pub use endpoint::{Api, Endpoint, Handled, RawApi, RequestContext, endpoint, raw_endpoint};
 pub use reply::{CloseReason, Connection, Reply, Response, Service};
 pub use service::BrokerService;
 
 /// Every API that is served, sorted by key. ApiVersions, dispatch, metrics and the compatibility page read it: what is not here is
 /// not advertised.
 pub static REGISTRY: &[Endpoint] = &[
-    endpoint::<produce::Produce>(),
-    endpoint::<fetch::Fetch>(),
+    raw_endpoint::<produce::Produce>(),
+    raw_endpoint::<fetch::Fetch>(),
     endpoint::<list_offsets::ListOffsets>(),
     endpoint::<metadata::Metadata>(),
     endpoint::<api_versions::ApiVersions>(),

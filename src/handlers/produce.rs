@@ -9,24 +9,25 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
-    TopicProduceResponse,
-};
-use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName as WireTopicName};
+use kafka_protocol::protocol::StrBytes;
+use smallvec::SmallVec;
 use tracing::debug;
+use uuid::Uuid;
 
-use super::endpoint::{Api, Handled, RequestContext};
+use super::endpoint::{RawApi, RequestContext};
 use super::errors;
-use super::reply::CloseReason;
-use super::wire::{Failure, NONE, broker_id, endpoint_of, text};
+use super::reply::{CloseReason, Reply, Response};
+use super::wire::{Failure, NONE, endpoint_of, text};
 use crate::broker::{Broker, Topic};
 use crate::log::{AppendError, AppendInfo, AppendOptions, Step};
 use crate::protocol::error::ErrorCode;
+use crate::protocol::produce_body::{
+    CurrentLeader, NodeEndpoint, PRODUCE_KEY, PartitionAnswer, ProduceRequest, ProduceResponse,
+    ProducedPartition, ProducedTopic, RecordErrorAnswer, TopicAnswer,
+};
 use crate::replication::PartitionError;
 use crate::telemetry::metrics;
-use crate::types::{BrokerId, LeaderEpoch, TopicId};
+use crate::types::{BrokerId, TopicId};
 
 const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
 const ACKS_ALL: i16 = -1;
@@ -34,30 +35,33 @@ const ACKS_NONE: i16 = 0;
 
 pub struct Produce;
 
-impl Api for Produce {
-    type Request = ProduceRequest;
+impl RawApi for Produce {
+    const KEY: i16 = PRODUCE_KEY;
     const NAME: &'static str = "Produce";
     const VERSIONS: RangeInclusive<i16> = 3..=13;
     const ADVERTISED_MIN: i16 = 0;
 
-    fn handle(context: &RequestContext, request: ProduceRequest) -> Handled<ProduceResponse> {
+    fn call(context: &RequestContext, body: Bytes) -> Reply {
+        let request = match ProduceRequest::decode(&body, context.version) {
+            Ok(request) => request,
+            Err(cause) => return Reply::Close(CloseReason::Malformed(format!("Produce: {cause}"))),
+        };
         let acks = request.acks;
         let refused = refusal(&request);
-        let topics: Vec<TopicAppend> = request
-            .topic_data
+        let topics: SmallVec<[TopicAppend; 1]> = request
+            .topics
             .into_iter()
             .map(|topic| append_topic(context, topic, acks, refused.as_ref()))
             .collect();
-        let ready = topics.iter().all(TopicAppend::is_ready);
         if acks == ACKS_NONE {
             return silent(topics);
         }
-        if ready {
-            let topics = topics.into_iter().map(TopicAppend::into_ready).collect();
-            return Handled::Now(respond(context, topics));
+        if topics.iter().all(TopicAppend::is_ready) {
+            let topics = topics.into_iter().map(TopicAppend::into_ready);
+            return Reply::Now(respond(context, topics));
         }
         let context = context.clone();
-        Handled::Later(Box::pin(async move {
+        Reply::Later(Box::pin(async move {
             let topics = join_all(topics.into_iter().map(TopicAppend::finish)).await;
             respond(&context, topics)
         }))
@@ -92,15 +96,15 @@ enum ProduceError {
 }
 
 struct TopicAppend {
-    name: WireTopicName,
-    id: uuid::Uuid,
-    partitions: Vec<(i32, Pending)>,
+    name: StrBytes,
+    id: Uuid,
+    partitions: SmallVec<[(i32, Pending); 1]>,
 }
 
 struct TopicOutcome {
-    name: WireTopicName,
-    id: uuid::Uuid,
-    partitions: Vec<(i32, Outcome)>,
+    name: StrBytes,
+    id: Uuid,
+    partitions: SmallVec<[(i32, Outcome); 1]>,
 }
 
 impl TopicAppend {
@@ -118,7 +122,7 @@ impl TopicAppend {
     }
 
     async fn finish(self) -> TopicOutcome {
-        let mut partitions = Vec::with_capacity(self.partitions.len());
+        let mut partitions = SmallVec::with_capacity(self.partitions.len());
         for (index, pending) in self.partitions {
             let outcome = match pending {
                 Pending::Ready(outcome) => outcome,
@@ -132,29 +136,30 @@ impl TopicAppend {
 
 fn append_topic(
     context: &RequestContext,
-    data: TopicProduceData,
+    data: ProducedTopic,
     acks: i16,
     refused: Option<&Failure>,
 ) -> TopicAppend {
     let topic = find_topic(&context.broker, context.version, &data);
     let partitions = data
-        .partition_data
+        .partitions
         .into_iter()
         .map(|partition| {
+            let index = partition.index;
             let pending = match (refused, &topic) {
                 (Some(failure), _) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
                 (None, Err(failure)) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
-                (None, Ok(topic)) => append(topic, &partition, acks),
+                (None, Ok(topic)) => append(topic, partition, acks),
             };
-            (partition.index, pending)
+            (index, pending)
         })
         .collect();
-    TopicAppend { name: data.name, id: data.topic_id, partitions }
+    TopicAppend { name: data.name, id: data.id, partitions }
 }
 
-fn find_topic(broker: &Broker, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, Failure> {
+fn find_topic(broker: &Broker, version: i16, data: &ProducedTopic) -> Result<Arc<Topic>, Failure> {
     if version >= FIRST_VERSION_WITH_TOPIC_IDS {
-        return TopicId::new(data.topic_id)
+        return TopicId::new(data.id)
             .and_then(|id| broker.partitions().topic_by_id(id))
             .ok_or_else(|| Failure::new(ErrorCode::UnknownTopicId, "no topic of that id is held here"));
     }
@@ -164,12 +169,12 @@ fn find_topic(broker: &Broker, version: i16, data: &TopicProduceData) -> Result<
         .ok_or_else(|| Failure::new(ErrorCode::UnknownTopicOrPartition, "no such topic is held here"))
 }
 
-fn append(topic: &Topic, data: &PartitionProduceData, acks: i16) -> Pending {
+fn append(topic: &Topic, data: ProducedPartition, acks: i16) -> Pending {
     let refuse = |failure| Pending::Ready(Err(ProduceError::Refused(failure)));
     let Some(partition) = topic.partition(data.index) else {
         return refuse(Failure::new(ErrorCode::UnknownTopicOrPartition, "no such partition is held here"));
     };
-    let Some(records) = data.records.clone().filter(|records: &Bytes| !records.is_empty()) else {
+    let Some(records) = data.records.filter(|records| !records.is_empty()) else {
         return refuse(Failure::new(ErrorCode::InvalidRecord, "the request has no record batch for the partition"));
     };
     let required = usize::try_from(topic.config().min_insync_replicas).unwrap_or(usize::MAX);
@@ -184,16 +189,16 @@ fn append(topic: &Topic, data: &PartitionProduceData, acks: i16) -> Pending {
 }
 
 /// acks=0: nothing to say, unless an append already failed. Appends under way finish without us: the log keeps their order.
-fn silent(topics: Vec<TopicAppend>) -> Handled<ProduceResponse> {
+fn silent(topics: SmallVec<[TopicAppend; 1]>) -> Reply {
     let failed = topics.into_iter().map(TopicAppend::into_ready).find_map(|topic| {
         topic.partitions.into_iter().find_map(|(index, outcome)| {
             let failure = failure(&outcome.err()?);
-            Some(format!("{}-{index}: {}: {}", topic.name.as_str(), failure.code.name(), failure.message))
+            Some(format!("{}-{index}: {}: {}", topic.name, failure.code.name(), failure.message))
         })
     });
     match failed {
-        Some(cause) => Handled::Close(CloseReason::SilentProduceFailed(cause)),
-        None => Handled::Silent,
+        Some(cause) => Reply::Close(CloseReason::SilentProduceFailed(cause)),
+        None => Reply::Silent,
     }
 }
 
@@ -204,82 +209,65 @@ fn failure(error: &ProduceError) -> Failure {
     }
 }
 
-fn respond(context: &RequestContext, topics: Vec<TopicOutcome>) -> ProduceResponse {
+fn respond(context: &RequestContext, topics: impl IntoIterator<Item = TopicOutcome>) -> Response {
     let mut leaders = Vec::new();
-    let responses = topics
+    let topics = topics
         .into_iter()
         .map(|topic| {
             let partitions = topic.partitions.into_iter().map(|(index, outcome)| match outcome {
                 Ok(info) => success(index, &info),
                 Err(error) => {
                     let failure = failure(&error);
-                    debug!(topic = topic.name.as_str(), partition = index, code = failure.code.name(), cause = %failure.message, "produce refused");
-                    failed(context, index, &error, failure, &mut leaders)
+                    debug!(topic = %topic.name, partition = index, code = failure.code.name(), cause = %failure.message, "produce refused");
+                    metrics::request_error(PRODUCE_KEY, failure.code.code());
+                    failed(index, &error, &failure, &mut leaders)
                 }
             });
-            TopicProduceResponse::default()
-                .with_partition_responses(partitions.collect())
-                .with_name(topic.name)
-                .with_topic_id(topic.id)
+            TopicAnswer { partitions: partitions.collect(), name: topic.name, id: topic.id }
         })
         .collect();
-    ProduceResponse::default().with_responses(responses).with_node_endpoints(endpoints(context, &leaders))
+    let response = ProduceResponse { topics, throttle_time_ms: 0, node_endpoints: node_endpoints(context, &leaders) };
+    Response::from(response.encode_frame(context.version, context.correlation_id))
 }
 
-fn success(index: i32, info: &AppendInfo) -> PartitionProduceResponse {
+fn success(index: i32, info: &AppendInfo) -> PartitionAnswer {
     if !info.duplicate {
         let records = info.last_offset.distance_from(info.first_offset).unwrap_or(0) + 1;
         metrics::produced(records, info.size_bytes);
     }
-    PartitionProduceResponse::default()
-        .with_index(index)
-        .with_base_offset(info.first_offset.get())
-        .with_log_append_time_ms(info.log_append_time_ms.unwrap_or(-1))
-        .with_log_start_offset(info.log_start_offset.get())
+    PartitionAnswer {
+        base_offset: info.first_offset.get(),
+        log_append_time_ms: info.log_append_time_ms.unwrap_or(-1),
+        log_start_offset: info.log_start_offset.get(),
+        ..PartitionAnswer::new(index)
+    }
 }
 
 fn failed(
-    context: &RequestContext,
     index: i32,
     error: &ProduceError,
-    failure: Failure,
+    failure: &Failure,
     leaders: &mut Vec<BrokerId>,
-) -> PartitionProduceResponse {
-    let mut response = PartitionProduceResponse::default()
-        .with_index(index)
-        .with_error_code(failure.code.code())
-        .with_base_offset(-1)
-        .with_log_append_time_ms(-1)
-        .with_log_start_offset(-1)
-        .with_error_message(failure.text());
-    if let ProduceError::Partition(PartitionError::Append(AppendError::InvalidRecord { index, .. })) = error {
-        response.record_errors = index
-            .iter()
-            .map(|index| {
-                BatchIndexAndErrorMessage::default()
-                    .with_batch_index(*index)
-                    .with_batch_index_error_message(failure.text())
-            })
-            .collect();
+) -> PartitionAnswer {
+    let mut answer = PartitionAnswer::failed(index, failure.code);
+    answer.error_message = failure.text();
+    if let ProduceError::Partition(PartitionError::Append(
+        AppendError::InvalidRecord { index: Some(record), .. } | AppendError::InvalidTimestamp { index: record, .. },
+    )) = error
+    {
+        answer.record_errors = vec![RecordErrorAnswer { batch_index: *record, message: failure.text() }];
     }
-    if let (true, Some((leader, epoch))) = (context.version >= 10, current_leader(error)) {
-        response.current_leader = LeaderIdAndEpoch::default()
-            .with_leader_id(kafka_protocol::messages::BrokerId(leader.map_or(NONE, BrokerId::get)))
-            .with_leader_epoch(epoch.get());
-        leaders.extend(leader);
+    // The leader that a client should turn to (KIP-951).
+    if let ProduceError::Partition(PartitionError::NotLeader { leader, epoch, .. }) = error {
+        let leader_id = leader.map_or(NONE, BrokerId::get);
+        answer.current_leader = Some(CurrentLeader { leader_id, leader_epoch: epoch.get() });
+        leaders.extend(*leader);
     }
-    response
+    answer
 }
 
-/// The leader that a client should turn to (KIP-951).
-fn current_leader(error: &ProduceError) -> Option<(Option<BrokerId>, LeaderEpoch)> {
-    match error {
-        ProduceError::Partition(PartitionError::NotLeader { leader, epoch, .. }) => Some((*leader, *epoch)),
-        _ => None,
-    }
-}
-
-fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<NodeEndpoint> {
+/// The endpoints, for this connection's listener, of the brokers that answers name as leaders. Shared with Fetch.
+pub fn node_endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<NodeEndpoint> {
     if leaders.is_empty() {
         return Vec::new();
     }
@@ -290,13 +278,12 @@ fn endpoints(context: &RequestContext, leaders: &[BrokerId]) -> Vec<NodeEndpoint
         .filter(|broker| leaders.contains(&broker.id))
         .filter_map(|broker| {
             let endpoint = endpoint_of(&broker.endpoints, &context.connection.listener)?;
-            Some(
-                NodeEndpoint::default()
-                    .with_node_id(broker_id(broker.id))
-                    .with_host(text(&endpoint.host))
-                    .with_port(i32::from(endpoint.port))
-                    .with_rack(broker.rack.as_ref().map(text)),
-            )
+            Some(NodeEndpoint {
+                node_id: broker.id.get(),
+                host: text(&endpoint.host),
+                port: i32::from(endpoint.port),
+                rack: broker.rack.as_ref().map(text),
+            })
         })
         .collect()
 }
