@@ -1,1 +1,3 @@
-//! sys.
+//! The operating system: files, maps, signals.
+
+pub mod small_file;
