@@ -15,6 +15,7 @@ mod admin;
 pub mod apply;
 mod client;
 mod error;
+pub mod embedded;
 pub mod image;
 pub mod inspect;
 pub mod keys;
