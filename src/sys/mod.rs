@@ -1,3 +1,4 @@
-//! sys.
+//! The operating system: files, maps, signals.
 
 pub mod read;
+pub mod small_file;
