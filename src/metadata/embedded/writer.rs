@@ -51,6 +51,7 @@ pub struct Writer {
     state: Arc<State>,
     disk: Disk,
     clock: Clock,
+    fsync: bool,
     retention: Retention,
 }
 
@@ -64,17 +65,20 @@ impl Writer {
     pub fn open(
         path: Option<PathBuf>,
         clock: Clock,
+        fsync: bool,
         retention: Retention,
     ) -> Result<(Self, Identity, Arc<State>), FileError> {
         let (store, disk, identity) = match path {
             None => (Store::default(), Disk::None, Identity::random()),
             Some(path) => {
-                let (file, identity) = File::open(&path)?;
+                let (file, identity) = File::open(&path, fsync)?;
                 (load(&file, &clock)?, Disk::Open(file), identity)
             }
         };
         let state = Arc::new(State::new(store));
-        Ok((Self { state: Arc::clone(&state), disk, clock, retention }, identity, state))
+        let writer = Self { state: Arc::clone(&state), disk, clock, fsync, retention };
+        writer.tell_size();
+        Ok((writer, identity, state))
     }
 
     /// Works until every sender is gone, then closes the file.
@@ -151,7 +155,10 @@ impl Writer {
             return true;
         }
         match file.commit(records) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.tell_size();
+                true
+            }
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "embedded etcd: a write failed");
                 self.disk = Disk::Failed(file.path().to_owned());
@@ -160,11 +167,17 @@ impl Writer {
         }
     }
 
+    fn tell_size(&self) {
+        if let Disk::Open(file) = &self.disk {
+            self.state.set_file_bytes(file.size_bytes());
+        }
+    }
+
     /// After a failed commit memory is ahead of the file: memory is read back from it before anything else is decided. Until that
     /// succeeds reads go on at the last durable revision.
     fn reopen(&mut self) -> Result<(), FileError> {
         let Disk::Failed(path) = &self.disk else { return Ok(()) };
-        let (file, _) = File::open(path)?;
+        let (file, _) = File::open(path, self.fsync)?;
         let store = load(&file, &self.clock)?;
         let revision = store.map().revision();
         *self.state.write() = store;
@@ -193,6 +206,7 @@ impl Writer {
             self.disk = Disk::Failed(path);
             return Err(RequestError::Stopped);
         }
+        self.tell_size();
         Ok(())
     }
 }
