@@ -20,6 +20,9 @@ struct Inner {
     file: FileBackend,
     fsync: bool,
     held: AtomicBool,
+    sync_failed: AtomicBool,
+    #[cfg(test)]
+    fault: super::backend_fault::Fault,
 }
 
 impl Backend {
@@ -32,7 +35,14 @@ impl Backend {
         let options = std::fs::File::options().read(true).write(true).create(true).truncate(false).open(path);
         let file = FileBackend::new(options.map_err(redb::StorageError::Io)?)?;
         let is_new = file.len().map_err(redb::StorageError::Io)? == 0;
-        Ok(Self(Arc::new(Inner { file, fsync, held: AtomicBool::new(is_new) })))
+        Ok(Self(Arc::new(Inner {
+            file,
+            fsync,
+            held: AtomicBool::new(is_new),
+            sync_failed: AtomicBool::new(false),
+            #[cfg(test)]
+            fault: super::backend_fault::Fault::default(),
+        })))
     }
 
     /// Ends the holding back of syncs, with one.
@@ -41,6 +51,19 @@ impl Backend {
     /// Those of the system.
     pub fn release(&self) -> Result<(), std::io::Error> {
         if self.0.held.swap(false, Ordering::Relaxed) { self.sync_data() } else { Ok(()) }
+    }
+
+    /// Whether a sync has ever failed. What the system shows of the file since then may never reach the disk.
+    #[must_use]
+    pub fn sync_failed(&self) -> bool {
+        self.0.sync_failed.load(Ordering::Relaxed)
+    }
+
+    /// What a test lets fail.
+    #[cfg(test)]
+    #[must_use]
+    pub fn fault(&self) -> &super::backend_fault::Fault {
+        &self.0.fault
     }
 
     /// Bytes of the file now.
@@ -64,10 +87,22 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        if self.0.fsync && !self.0.held.load(Ordering::Relaxed) { self.0.file.sync_data() } else { Ok(()) }
+        if !self.0.fsync || self.0.held.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        #[cfg(test)]
+        let synced = self.0.fault.sync().and_then(|()| self.0.file.sync_data());
+        #[cfg(not(test))]
+        let synced = self.0.file.sync_data();
+        if synced.is_err() {
+            self.0.sync_failed.store(true, Ordering::Relaxed);
+        }
+        synced
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        #[cfg(test)]
+        self.0.fault.write()?;
         self.0.file.write(offset, data)
     }
 

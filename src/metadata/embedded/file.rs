@@ -125,6 +125,19 @@ impl File {
         &self.path
     }
 
+    /// Whether a failure was one after which the file cannot be trusted in this process any more.
+    #[must_use]
+    pub fn sync_failed(&self) -> bool {
+        self.backend.sync_failed()
+    }
+
+    /// What a test lets fail.
+    #[cfg(test)]
+    #[must_use]
+    pub fn fault(&self) -> &super::backend_fault::Fault {
+        self.backend.fault()
+    }
+
     /// Bytes of the file.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -10,6 +10,8 @@
 //! Read first: [`store`], then [`writer`].
 
 mod backend;
+#[cfg(test)]
+mod backend_fault;
 mod check;
 mod error;
 mod expiry;
