@@ -20,6 +20,7 @@ pub mod fetch_request;
 pub mod guard;
 pub mod header;
 mod leader_hints;
+mod lz4;
 pub mod produce_body;
 mod reader;
 pub mod records;
