@@ -35,6 +35,8 @@ mod compression_tests;
 #[cfg(test)]
 mod fetch_body_tests;
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod produce_body_tests;
 #[cfg(test)]
 mod records_tests;
