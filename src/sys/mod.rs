@@ -1,3 +1,4 @@
 //! sys.
 
 pub mod read;
+pub mod timer;
