@@ -15,15 +15,26 @@ pub mod compression;
 mod crc_shift;
 pub mod error;
 mod error_table;
+pub mod fetch_body;
+pub mod fetch_request;
+pub mod guard;
 pub mod header;
+mod leader_hints;
 pub mod peer;
+pub mod produce_body;
+mod reader;
 pub mod records;
 mod snappy;
 pub mod varint;
+mod writer;
 
 #[cfg(test)]
 mod batch_tests;
 #[cfg(test)]
 mod compression_tests;
+#[cfg(test)]
+mod fetch_body_tests;
+#[cfg(test)]
+mod produce_body_tests;
 #[cfg(test)]
 mod records_tests;
