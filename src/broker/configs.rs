@@ -9,7 +9,7 @@ use crate::config::{
     AlterError, AlterOp, BrokerScope, Change, Config, Dynamic, TopicConfig, validate_broker_change,
     validate_topic_change,
 };
-use crate::metadata::MetadataError;
+use crate::metadata::{self, MetadataError};
 use crate::metadata::image::{ClusterImage, ConfigEntity};
 use crate::types::{BrokerId, TopicName};
 
@@ -116,17 +116,19 @@ impl Broker {
         check_entity(&image, &entity)?;
         let (config, me) = (Arc::clone(self.config()), self.id());
         let nothing = Arc::default();
-        let current = image.config(&entity).unwrap_or(&nothing);
-        let altered = change.apply(&config, &image, me, &entity, current)?;
-        if validate_only || altered == **current {
+        let current = Arc::clone(image.config(&entity).unwrap_or(&nothing));
+        let altered = change.apply(&config, &image, me, &entity, &current)?;
+        if validate_only || altered == *current {
             return Ok(());
         }
         let same = entity.clone();
-        // Evaluated again if somebody else changed the entity meanwhile; what was valid a moment ago is then checked anew.
-        let again = move |current: &BTreeMap<String, String>| {
-            change.apply(&config, &image, me, &same, current).unwrap_or_else(|_| current.clone())
-        };
-        let revision = self.metadata().alter_config(entity, again).await?;
+        // Decided anew if somebody else changed the entity meanwhile.
+        let again =
+            move |current: &BTreeMap<String, String>| change.apply(&config, &image, me, &same, current);
+        let revision = self.metadata().alter_config(entity, again).await.map_err(|error| match error {
+            metadata::AlterError::Refused(error) => ConfigChangeError::Invalid(error),
+            metadata::AlterError::Metadata(error) => ConfigChangeError::Metadata(error),
+        })?;
         Ok(self.wait_until_applied(revision, APPLY_TIMEOUT).await?)
     }
 }

@@ -180,7 +180,7 @@ impl Broker {
         if validate_only {
             return Ok(());
         }
-        let revision = self.metadata().create_partitions(topic, added).await?;
+        let revision = self.metadata().create_partitions(topic.id, topic.partitions.len(), added).await?;
         Ok(self.wait_until_applied(revision, timeout).await?)
     }
 
@@ -198,7 +198,7 @@ impl Broker {
             .get(&id)
             .filter(|topic| !topic.deleting)
             .ok_or_else(|| TopicError::NotFound(id.to_string()))?;
-        let revision = self.metadata().delete_topic(topic).await?;
+        let revision = self.metadata().delete_topic(topic.id).await?;
         Ok(self.wait_until_applied(revision, timeout).await?)
     }
 }
