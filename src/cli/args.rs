@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::cluster::ClusterArgs;
 use super::log::LogCommand;
+use super::meta::MetaCommand;
 use super::perf::PerfCommand;
 use super::topic::TopicCommand;
 use super::version::VersionArgs;
@@ -70,6 +71,9 @@ pub enum Command {
     /// Segment files, without a broker
     #[command(subcommand)]
     Log(LogCommand),
+    /// Metadata in etcd, decoded
+    #[command(subcommand)]
+    Meta(MetaCommand),
     /// What this program is
     Version(VersionArgs),
 }

@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod exit;
 pub mod log;
+pub mod meta;
 pub mod offsets;
 pub mod output;
 pub mod perf;
@@ -59,6 +60,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Cluster(args) => block_on(cluster::run(args)),
         Command::Perf(command) => block_on(command.run()),
         Command::Log(command) => command.run(),
+        Command::Meta(command) => block_on(command.run()),
         Command::Version(args) => version::run(args),
     }
 }

@@ -128,8 +128,12 @@ fn entries_out(entries: impl Iterator<Item = Entry>, json: bool, out: &mut Stdou
     for entry in entries {
         match (json, &entry) {
             (true, entry) => line(entry, out)?,
-            (false, Entry::Offset { offset, position }) => writeln!(out, "offset {offset}  position {position}")?,
-            (false, Entry::Time { timestamp, offset }) => writeln!(out, "timestamp {timestamp}  offset {offset}")?,
+            (false, Entry::Offset { offset, position }) => {
+                writeln!(out, "offset {offset}  position {position}")?
+            }
+            (false, Entry::Time { timestamp, offset }) => {
+                writeln!(out, "timestamp {timestamp}  offset {offset}")?
+            }
         }
     }
     Ok(())
@@ -145,7 +149,11 @@ fn segment(path: &Path, records: bool, json: bool, out: &mut Stdout) -> Outcome 
     for placed in reader.by_ref() {
         let placed = placed.map_err(|error| CliError::failure(error.to_string()))?;
         let batch = describe(&placed);
-        if json { line(&batch, out)? } else { writeln!(out, "{}", sentence(&batch))? }
+        if json {
+            line(&batch, out)?
+        } else {
+            writeln!(out, "{}", sentence(&batch))?
+        }
         if records {
             for record in records_of(&placed).map_err(CliError::failure)? {
                 if json { line(&record, out)? } else { writeln!(out, "{}", record_sentence(&record))? }
@@ -195,10 +203,14 @@ fn sentence(batch: &Batch) -> String {
         batch.max_timestamp,
         batch.timestamp_type,
     );
-    if let Some(((id, epoch), sequence)) = batch.producer_id.zip(batch.producer_epoch).zip(batch.base_sequence) {
+    if let Some(((id, epoch), sequence)) =
+        batch.producer_id.zip(batch.producer_epoch).zip(batch.base_sequence)
+    {
         line += &format!("  producer {id} epoch {epoch} sequence {sequence}");
     }
-    for (is, word) in [(batch.transactional, "transactional"), (batch.control, "control"), (!batch.crc_valid, "BAD CRC")] {
+    for (is, word) in
+        [(batch.transactional, "transactional"), (batch.control, "control"), (!batch.crc_valid, "BAD CRC")]
+    {
         if is {
             line += &format!("  {word}");
         }

@@ -55,7 +55,9 @@ fn files(path: &Path, extensions: &[&str]) -> Outcome<Vec<PathBuf>> {
     for (entry, is_directory) in read::directory(path).map_err(cannot)? {
         if is_directory {
             let inner = read::directory(&entry).map_err(cannot)?;
-            found.extend(inner.into_iter().filter(|(file, is_dir)| !is_dir && fits(file)).map(|(file, _)| file));
+            found.extend(
+                inner.into_iter().filter(|(file, is_dir)| !is_dir && fits(file)).map(|(file, _)| file),
+            );
         } else if fits(&entry) {
             found.push(entry);
         }

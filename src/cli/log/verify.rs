@@ -73,7 +73,10 @@ pub fn run(args: &VerifyArgs) -> Outcome {
             let mut table = Table::new(&["SEGMENT", "BATCHES", "RECORDS", "SIZE", "OFFSETS", "STATE"])
                 .wide(&["INDEX", "TIMEINDEX", "PREALLOCATED"]);
             for verdict in &verdicts {
-                let offsets = verdict.first_offset.zip(verdict.end_offset).map(|(first, end)| format!("{first}-{}", end - 1));
+                let offsets = verdict
+                    .first_offset
+                    .zip(verdict.end_offset)
+                    .map(|(first, end)| format!("{first}-{}", end - 1));
                 let problems = verdict.problems.len();
                 let state = if problems == 0 { "ok".to_owned() } else { count(problems, "problem") };
                 table.row(&[
@@ -94,8 +97,10 @@ pub fn run(args: &VerifyArgs) -> Outcome {
     if bad == 0 {
         return Ok(());
     }
-    let error = CliError::failure(format!("{} found", count(bad, "problem"))).at(args.path.display().to_string());
-    let told = verdicts.iter().flat_map(|verdict| verdict.problems.iter().map(|p| format!("{}: {p}", verdict.file)));
+    let error =
+        CliError::failure(format!("{} found", count(bad, "problem"))).at(args.path.display().to_string());
+    let told =
+        verdicts.iter().flat_map(|verdict| verdict.problems.iter().map(|p| format!("{}: {p}", verdict.file)));
     Err(told.take(20).fold(error, CliError::help))
 }
 
@@ -194,7 +199,10 @@ fn check(placed: &Placed, order: &mut Order, args: &VerifyArgs, path: &Path, ver
             problem(format!("offset {} comes again after {}", header.base_offset, next - 1));
         }
         Some(next) if header.base_offset > next && !args.allow_gaps => {
-            problem(format!("offsets {next}-{} are missing (--allow-gaps if compacted)", header.base_offset - 1));
+            problem(format!(
+                "offsets {next}-{} are missing (--allow-gaps if compacted)",
+                header.base_offset - 1
+            ));
         }
         _ => {}
     }
@@ -215,7 +223,8 @@ fn walk_records(placed: &Placed) -> Result<(), String> {
     let codec = header.codec().ok_or("unknown codec")?;
     let section = placed.bytes.get(BATCH_HEADER_BYTES..).unwrap_or_default();
     let section = decompress(codec, section, BATCH_BYTES_MAX).map_err(|error| error.to_string())?;
-    walk(&section, header.record_count).try_for_each(|record| record.map(|_| ()).map_err(|error| error.to_string()))
+    walk(&section, header.record_count)
+        .try_for_each(|record| record.map(|_| ()).map_err(|error| error.to_string()))
 }
 
 /// An index entry must lead to the beginning of a batch that is not after its offset; a time entry must not promise more than the
@@ -232,7 +241,8 @@ fn indexes(path: &Path, batches: &BTreeMap<u64, Known>, verdict: &mut Verdict) {
                 match batches.get(&entry.position) {
                     None => problems.push(format!("{what}: no batch begins there")),
                     Some(batch) if batch.base_offset > entry.offset => {
-                        problems.push(format!("{what}: the batch there begins at offset {}", batch.base_offset));
+                        problems
+                            .push(format!("{what}: the batch there begins at offset {}", batch.base_offset));
                     }
                     Some(_) if entry.offset >= end => problems.push(format!("{what}: beyond the end {end}")),
                     Some(_) => {}
@@ -347,9 +357,15 @@ mod tests {
             &[&20_i64.to_be_bytes()[..], &1_u32.to_be_bytes()[..]].concat(),
         );
         let problems = fixture.problems(false);
-        let expected =
-            ["crc", "leader epoch 0 comes after 7", "offset 1 comes again", "offsets 2-4 are missing", "truncated",
-             "index entry 4 -> 7: no batch", "time index entry 20 -> 1: a record before"];
+        let expected = [
+            "crc",
+            "leader epoch 0 comes after 7",
+            "offset 1 comes again",
+            "offsets 2-4 are missing",
+            "truncated",
+            "index entry 4 -> 7: no batch",
+            "time index entry 20 -> 1: a record before",
+        ];
         for what in expected {
             assert!(problems.iter().any(|problem| problem.contains(what)), "{what} not in {problems:#?}");
         }

@@ -113,9 +113,10 @@ impl Link {
             self.next = seen.next;
             run.count(seen.records, seen.bytes);
             if let Some((start, end)) = self.restart
-                && self.next >= end {
-                    self.next = start;
-                }
+                && self.next >= end
+            {
+                self.next = start;
+            }
         }
     }
 }

@@ -78,10 +78,10 @@ pub async fn topic(cluster: &mut Cluster, args: &RunArgs) -> Outcome<MetadataRes
         let found = cluster.topic(&args.topic).await;
         if let Ok(topic) = found
             && topic.partitions.iter().all(|partition| partition.leader_id.0 >= 0)
-                && !topic.partitions.is_empty()
-            {
-                return Ok(topic);
-            }
+            && !topic.partitions.is_empty()
+        {
+            return Ok(topic);
+        }
         if clock.elapsed() >= deadline {
             return Err(CliError::new(
                 Exit::Temporary,
