@@ -1,5 +1,6 @@
 //! The records that are written and expected: made from a fixed seed, given to the clients as JSON files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -46,15 +47,21 @@ impl RecordSet {
 
     /// Everything odd that a record may have, in every size up to 900 kB, as far as `family` can write it.
     pub fn standard(family: Family) -> &'static Self {
-        static STANDARD_SET: OnceLock<RecordSet> = OnceLock::new();
-        static OF_KCAT: OnceLock<RecordSet> = OnceLock::new();
-        match family {
-            Family::Kcat => OF_KCAT.get_or_init(|| {
-                let records = standard_records().into_iter().filter(kcat_can_write);
-                Self::new("kcat.json", records.map(|record| Record { timestamp: None, ..record }).collect())
-            }),
-            _ => STANDARD_SET.get_or_init(|| Self::new("standard.json", standard_records())),
-        }
+        static SETS: OnceLock<BTreeMap<Family, RecordSet>> = OnceLock::new();
+        let set_of = |family: Family| {
+            let mut records = standard_records();
+            match family {
+                Family::Kcat => {
+                    records.retain(kcat_can_write);
+                    records.iter_mut().for_each(|record| record.timestamp = None);
+                }
+                Family::KafkaPython | Family::Aiokafka => records.iter_mut().for_each(with_key_or_value),
+                Family::Kafkajs => records.iter_mut().for_each(without_null_headers),
+                Family::ConfluentKafka | Family::Java | Family::FranzGo => {}
+            }
+            (family, Self::new(&format!("{}.json", family.name()), records))
+        };
+        &SETS.get_or_init(|| Family::ALL.into_iter().map(set_of).collect())[&family]
     }
 
     /// A few small records that every codec makes smaller, with the client's own timestamps.
@@ -142,6 +149,20 @@ fn kcat_can_write(record: &Record) -> bool {
     record.key.as_deref().is_none_or(text)
         && record.value.as_ref().is_some_and(|value| !value.is_empty())
         && record.headers.iter().all(|(_, value)| value.as_deref().is_none_or(|value| value.is_empty() || text(value)))
+}
+
+/// The Python-only clients refuse a record that has neither key nor value.
+fn with_key_or_value(record: &mut Record) {
+    if record.value.is_none() {
+        record.key.get_or_insert_default();
+    }
+}
+
+/// kafkajs fails on a header without a value.
+fn without_null_headers(record: &mut Record) {
+    for (_, value) in &mut record.headers {
+        value.get_or_insert_default();
+    }
 }
 
 fn standard_records() -> Vec<Record> {

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -212,10 +213,15 @@ fn port_of(line: &str) -> Option<u16> {
 }
 
 fn fixed_port() -> u16 {
+    // Each call begins after the last one's port: a broker takes its time to bind.
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
     let start = 20_000 + u16::try_from(std::process::id() % 100).expect("below 100") * 70;
-    (start..start + 3_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port among three thousand")
+    loop {
+        let port = start + TAKEN.fetch_add(1, Ordering::Relaxed) % 3_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Every file below `directory` whose name ends in `suffix`, sorted by path.

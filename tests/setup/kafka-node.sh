@@ -40,9 +40,9 @@ appender.out.name=out
 appender.out.layout.type=PatternLayout
 appender.out.layout.pattern=%p %c{1} %m%n
 END
-java="java -cp $peers/kafka/lib/* -Dlog4j2.configurationFile=file:$data/log4j2.properties"
+java=(java -cp "$peers/kafka/lib/*" "-Dlog4j2.configurationFile=file:$data/log4j2.properties")
 [ -e "$data/log/meta.properties" ] ||
-    $java kafka.tools.StorageTool format -t 5L6g3nShT-eMCtK--X86sw -c "$data/server.properties" >"$data/format.out" 2>&1
+    "${java[@]}" kafka.tools.StorageTool format -t 5L6g3nShT-eMCtK--X86sw -c "$data/server.properties" >"$data/format.out" 2>&1
 
 : >"$data/server.out"
 pid=$$
@@ -53,4 +53,4 @@ pid=$$
     done
     echo "kafka  127.0.0.1:$port"
 ) &
-exec $java -Xmx1G -server -XX:+UseG1GC kafka.Kafka "$data/server.properties" >"$data/server.out" 2>&1
+exec "${java[@]}" -Xmx1G -server -XX:+UseG1GC kafka.Kafka "$data/server.properties" >"$data/server.out" 2>&1

@@ -27,10 +27,20 @@ public class Tools {
         }
     }
 
+    /** The status of the first exit: some tools catch what is thrown here and exit again. */
+    static Integer exited;
+
+    static void exit(int status) {
+        if (exited == null) {
+            exited = status;
+        }
+        throw new Exited(status);
+    }
+
     public static void main(String[] ignored) throws Exception {
         PrintStream out = System.out;
-        Exit.setExitProcedure((status, message) -> { throw new Exited(status); });
-        Exit.setHaltProcedure((status, message) -> { throw new Exited(status); });
+        Exit.setExitProcedure((status, message) -> exit(status));
+        Exit.setHaltProcedure((status, message) -> exit(status));
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = in.readLine(); line != null; line = in.readLine()) {
             out.println(JSON.writeValueAsString(run(JSON.readTree(line))));
@@ -46,13 +56,14 @@ public class Tools {
         PrintStream out = System.out;
         PrintStream err = System.err;
         int status = 0;
+        exited = null;
         try {
             System.setOut(print);
             System.setErr(print);
             // Scala's println remembers the stream it first saw.
             scala.Console.withOut(print, () -> invoke(command.get("tool").asText(), arguments));
-        } catch (Exited exited) {
-            status = exited.status;
+        } catch (Exited ended) {
+            status = ended.status;
         } catch (Throwable error) {
             status = -1;
             error.printStackTrace(print);
@@ -60,6 +71,7 @@ public class Tools {
             System.setOut(out);
             System.setErr(err);
         }
+        status = exited == null ? status : exited;
         return JSON.createObjectNode().put("status", status).put("printed", printed.toString(StandardCharsets.UTF_8));
     }
 

@@ -8,10 +8,10 @@ const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, logLeve
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 
-const lz4 = require('lz4js')
+const lz4 = require('lz4-napi')
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
-  decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
+  compress: async (encoder) => lz4.compressFrame(encoder.buffer),
+  decompress: async (buffer) => lz4.decompressFrame(buffer),
 })
 
 const zstd = require('@bokuweb/zstd-wasm')
@@ -157,8 +157,10 @@ async function answer(line) {
     return (await work(command)) || {}
   } catch (error) {
     // An aggregate has one error for each topic; the first one tells.
-    const told = error.errors && error.errors.length ? error.errors[0] : error
-    return { code: told.code === undefined ? undefined : told.code, error: `${told.name}: ${told.message}` }
+    // After retries in vain, the cause does.
+    let told = error.errors && error.errors.length ? error.errors[0] : error
+    while (told.code === undefined && told.cause) told = told.cause
+    return { code: told.code, error: `${told.name}: ${told.message}` }
   }
 }
 

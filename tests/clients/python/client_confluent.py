@@ -88,7 +88,9 @@ class Client:
         reports = []
 
         def delivered(error, message):
-            reports.append((error, message and message.offset()))
+            # acks=0 has no offset to tell. (A message without a value is false: no `and` here.)
+            offset = None if message is None else message.offset()
+            reports.append((error, -1 if offset is None else offset))
 
         for partition, key, value, headers, timestamp in records:
             kind = {} if timestamp is None else {"timestamp": timestamp}
