@@ -44,6 +44,7 @@ pub(in crate::metadata) struct Supervisor {
 }
 
 /// What became of one renewal.
+#[derive(Debug)]
 enum Renewal {
     Granted(Duration),
     LeaseGone,
@@ -123,7 +124,9 @@ impl Supervisor {
 
     async fn keep(&mut self, lease: i64, granted: Duration, epoch: BrokerEpoch) -> Duration {
         let sent = self.registrar.options.clock.elapsed();
-        match self.renew(lease, granted).await {
+        let renewal = self.renew(lease, granted).await;
+        tracing::debug!(?renewal, lease, "renewal");
+        match renewal {
             Renewal::Granted(ttl) => {
                 if self.doubtful && !self.own_key_stands(epoch).await {
                     return if self.held.is_some() { RETRY } else { Duration::ZERO };
