@@ -119,11 +119,6 @@ impl FrameReader {
         self.large.is_none() && self.arrived.capacity() == 0
     }
 
-    /// Whether a frame has begun and is not all here.
-    pub(super) fn is_inside_frame(&self) -> bool {
-        self.large.is_some() || !self.arrived.is_empty()
-    }
-
     /// Gives memory back at the end of a turn.
     pub(super) fn rest(&mut self) {
         if self.arrived.is_empty() {
@@ -201,7 +196,7 @@ mod tests {
                 reader.rest();
             }
             if reader.poll_receive(&mut cx, &mut stream).is_pending() {
-                assert!(!reader.is_inside_frame());
+                assert!(reader.large.is_none() && reader.arrived.is_empty());
                 return out;
             }
         }
