@@ -1,5 +1,10 @@
 //! Peers that do not speak Kafka, and requests that go wrong.
 
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+
+use socket2::{Domain, Socket, Type};
+
 use crate::service::{CLOSE, ECHO, LATER, PANIC, PANIC_LATER, options, request, start, wait_until};
 
 #[test]

@@ -152,7 +152,9 @@ fn find_words(text: &str, word: &str) -> Vec<usize> {
         .filter(|at| {
             let before = text[..*at].chars().next_back();
             let after = text[at + word.len()..].chars().next();
-            !(starts_wordy && before.is_some_and(is_word)) && !(ends_wordy && after.is_some_and(is_word))
+            let is_part =
+                starts_wordy && before.is_some_and(is_word) || ends_wordy && after.is_some_and(is_word);
+            !is_part
         })
         .collect()
 }
