@@ -105,7 +105,7 @@ impl Broker {
     /// This broker's id.
     #[must_use]
     pub fn id(&self) -> BrokerId {
-        self.metadata.session().broker_id
+        self.metadata.broker_id()
     }
 
     /// Waits until this broker has carried out the image of `revision`: partitions opened, roles taken. At most `timeout`.

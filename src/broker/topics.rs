@@ -2,13 +2,12 @@
 //! broker has carried it out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Broker;
-use crate::config::{AlterError, ConfigOp};
+use crate::config::{AlterError, validate_topic_configs};
 use crate::controller::placement::{self, Candidate, PlacementError};
-use crate::metadata::image::{ClusterImage, ConfigEntity, TopicImage};
+use crate::metadata::image::{ClusterImage, TopicImage};
 use crate::metadata::{MetadataError, NewTopic};
 use crate::types::{BrokerId, InvalidTopicName, TopicId, TopicName, random};
 
@@ -106,8 +105,8 @@ impl Broker {
             return Err(TopicError::Collision { name, other });
         }
         let assignment = self.assignment_of(&image, &spec)?;
-        let set = spec.configs.iter().map(|(key, value)| (key.clone(), ConfigOp::Set(value.clone())));
-        let configs = self.config().alter_topic(&BTreeMap::new(), set)?;
+        let entries = spec.configs.iter().map(|(key, value)| (key.as_str(), Some(value.as_str())));
+        let configs = validate_topic_configs(self.config(), &self.dynamic(&image), entries)?;
         let mut created = CreatedTopic { id: TopicId::ZERO, name, assignment, configs };
         if validate_only {
             return Ok(created);
@@ -147,7 +146,7 @@ impl Broker {
                 "{partitions} partitions are more than the {TOPIC_PARTITIONS_MAX} that one topic can have"
             )));
         }
-        let factor = spec.replication_factor.unwrap_or(config.default_replication_factor);
+        let factor = spec.replication_factor.unwrap_or(i32::from(config.default_replication_factor));
         let start = usize::try_from(random::below(1 << 16)).unwrap_or(0);
         Ok(placement::place(&candidates(image), partitions, factor, start)?)
     }
@@ -181,7 +180,7 @@ impl Broker {
         if validate_only {
             return Ok(());
         }
-        let revision = self.metadata().create_partitions(topic, added).await?;
+        let revision = self.metadata().create_partitions(topic.id, topic.partitions.len(), added).await?;
         Ok(self.wait_until_applied(revision, timeout).await?)
     }
 
@@ -199,17 +198,8 @@ impl Broker {
             .get(&id)
             .filter(|topic| !topic.deleting)
             .ok_or_else(|| TopicError::NotFound(id.to_string()))?;
-        let revision = self.metadata().delete_topic(topic).await?;
+        let revision = self.metadata().delete_topic(topic.id).await?;
         Ok(self.wait_until_applied(revision, timeout).await?)
-    }
-
-    /// The effective configuration of a topic under `image`.
-    #[must_use]
-    pub fn topic_config(&self, image: &ClusterImage, name: &TopicName) -> crate::config::TopicConfig {
-        let empty = Arc::default();
-        let of = |entity: &ConfigEntity| image.config(entity).unwrap_or(&empty).as_ref().clone();
-        let overrides = of(&ConfigEntity::Topic(name.clone()));
-        self.config().topic_config(&overrides, &self.dynamic(image))
     }
 }
 

@@ -11,8 +11,8 @@ use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{Failure, config_entity};
-use crate::broker::configs::ConfigChange;
-use crate::protocol::error::ErrorCode;
+use crate::broker::configs::{ConfigChange, KeyChange};
+use crate::config::AlterOp;
 
 pub struct AlterConfigs;
 
@@ -37,13 +37,13 @@ async fn alter(
     validate_only: bool,
 ) -> AlterConfigsResourceResponse {
     let entity = config_entity(resource.resource_type, &resource.resource_name);
-    let outcome = match (entity, values(&resource)) {
-        (Ok(entity), Ok(values)) => context
+    let outcome = match entity {
+        Ok(entity) => context
             .broker
-            .alter_config(entity, ConfigChange::Replace(values), validate_only)
+            .alter_config(entity, whole(&resource), validate_only)
             .await
             .map_err(|error| Failure::new(errors::of_config_change(&error), error)),
-        (Err(failure), _) | (_, Err(failure)) => Err(failure),
+        Err(failure) => Err(failure),
     };
     let response = AlterConfigsResourceResponse::default()
         .with_resource_type(resource.resource_type)
@@ -54,13 +54,11 @@ async fn alter(
     }
 }
 
-fn values(resource: &AlterConfigsResource) -> Result<Vec<(String, String)>, Failure> {
-    let pairs = resource.configs.iter().map(|config| {
-        let key = config.name.as_str();
-        let value = config.value.as_ref().ok_or_else(|| {
-            Failure::new(ErrorCode::InvalidRequest, format!("key {key:?} has no value"))
-        })?;
-        Ok((key.to_owned(), value.as_str().to_owned()))
+fn whole(resource: &AlterConfigsResource) -> ConfigChange {
+    let keys = resource.configs.iter().map(|config| KeyChange {
+        name: config.name.as_str().to_owned(),
+        op: AlterOp::Set,
+        value: config.value.as_ref().map(|value| value.as_str().to_owned()),
     });
-    pairs.collect()
+    ConfigChange { replace: true, keys: keys.collect() }
 }

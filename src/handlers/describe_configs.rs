@@ -3,6 +3,7 @@
 //!
 //! - Resources: 2 topic; 4 broker (its own id, or the empty name for the cluster-wide dynamic values).
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -56,8 +57,8 @@ fn rows(context: &RequestContext, resource: &DescribeConfigsResource) -> Result<
             let overrides = image.config(&ConfigEntity::Topic(name)).unwrap_or(&empty);
             Ok(broker.config().describe_topic(overrides, &dynamic))
         }
-        ConfigEntity::ClusterDefault => Ok(broker.config().describe_cluster_default(&dynamic)),
-        ConfigEntity::Broker(id) if id == broker.id() => Ok(broker.config().describe_broker(&dynamic)),
+        ConfigEntity::ClusterDefault => Ok(broker.config().describe_cluster_default(dynamic.cluster.unwrap_or(&BTreeMap::new()))),
+        ConfigEntity::Broker(id) if id == broker.id() => Ok(broker.config().describe_broker(id, &dynamic)),
         ConfigEntity::Broker(id) => Err(Failure::new(
             ErrorCode::InvalidRequest,
             format!("broker {} answers only for itself: ask broker {id}", broker.id()),
@@ -98,6 +99,6 @@ fn entry(row: ConfigRow, synonyms: bool, documentation: bool) -> DescribeConfigs
         .with_config_source(row.source.code())
         .with_is_sensitive(row.sensitive)
         .with_synonyms(synonyms.collect())
-        .with_config_type(row.config_type.code())
-        .with_documentation(documentation.then(|| text(&row.documentation)))
+        .with_config_type(row.kind.code())
+        .with_documentation(documentation.then(|| text(row.documentation)))
 }

@@ -4,6 +4,7 @@ use crate::broker::configs::ConfigChangeError;
 use crate::broker::fetch::FetchError;
 use crate::broker::sessions::SessionError;
 use crate::broker::topics::TopicError;
+use crate::config::AlterError;
 use crate::controller::placement::PlacementError;
 use crate::log::{AppendError, ReadError};
 use crate::metadata::MetadataError;
@@ -76,7 +77,7 @@ pub const fn of_topic(error: &TopicError) -> ErrorCode {
         TopicError::Placement(error) => of_placement(error),
         TopicError::InvalidAssignment(_) => ErrorCode::InvalidReplicaAssignment,
         TopicError::InvalidPartitions(_) => ErrorCode::InvalidPartitions,
-        TopicError::InvalidConfig(_) => ErrorCode::InvalidConfig,
+        TopicError::InvalidConfig(error) => of_alter(error),
         TopicError::InvalidRequest(_) => ErrorCode::InvalidRequest,
         TopicError::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
         TopicError::Metadata(error) => of_metadata(error),
@@ -95,10 +96,15 @@ const fn of_placement(error: &PlacementError) -> ErrorCode {
 /// A configuration that was not changed.
 pub const fn of_config_change(error: &ConfigChangeError) -> ErrorCode {
     match error {
-        ConfigChangeError::NoSuchEntity(_) => ErrorCode::UnknownTopicOrPartition,
-        ConfigChangeError::Invalid(_) => ErrorCode::InvalidConfig,
+        ConfigChangeError::NoSuchTopic(_) => ErrorCode::UnknownTopicOrPartition,
+        ConfigChangeError::NoSuchBroker(_) => ErrorCode::InvalidRequest,
+        ConfigChangeError::Invalid(error) => of_alter(error),
         ConfigChangeError::Metadata(error) => of_metadata(error),
     }
+}
+
+const fn of_alter(error: &AlterError) -> ErrorCode {
+    if error.is_invalid_request() { ErrorCode::InvalidRequest } else { ErrorCode::InvalidConfig }
 }
 
 /// etcd did not take a change. What a client may try again later is a retriable code of Kafka's.

@@ -118,7 +118,7 @@ impl Asked {
                 topic.partitions.iter().map(move |index| (key.clone(), *index))
             })
             .collect();
-        let limit = usize::try_from(context.broker.broker_config().fetch_max_bytes).unwrap_or(usize::MAX);
+        let limit = context.broker.broker_config().fetch_max_bytes;
         let params = FetchParams {
             max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),

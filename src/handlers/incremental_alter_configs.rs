@@ -3,7 +3,6 @@
 //! - Operations: 0 set, 1 delete, 2 append, 3 subtract (the last two on lists).
 //! - Resources: 2 topic, 4 broker (empty name: all brokers). Broker loggers (8) are not served.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
@@ -14,8 +13,8 @@ use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterC
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{Failure, config_entity};
-use crate::broker::configs::ConfigChange;
-use crate::config::ConfigOp;
+use crate::broker::configs::{ConfigChange, KeyChange};
+use crate::config::AlterOp;
 use crate::protocol::error::ErrorCode;
 
 pub struct IncrementalAlterConfigs;
@@ -47,7 +46,7 @@ async fn alter(
     let outcome = match (entity, operations(&resource)) {
         (Ok(entity), Ok(ops)) => context
             .broker
-            .alter_config(entity, ConfigChange::Incremental(ops), validate_only)
+            .alter_config(entity, ops, validate_only)
             .await
             .map_err(|error| Failure::new(errors::of_config_change(&error), error)),
         (Err(failure), _) | (_, Err(failure)) => Err(failure),
@@ -61,25 +60,14 @@ async fn alter(
     }
 }
 
-fn operations(resource: &AlterConfigsResource) -> Result<Vec<(String, ConfigOp)>, Failure> {
-    let mut keys = BTreeSet::new();
-    let mut ops = Vec::with_capacity(resource.configs.len());
-    for config in &resource.configs {
-        let key = config.name.as_str();
-        let invalid = |text: String| Failure::new(ErrorCode::InvalidRequest, text);
-        if !keys.insert(key) {
-            return Err(invalid(format!("key {key:?} is named more than once")));
-        }
-        let value = config.value.as_ref().map(|value| value.as_str().to_owned());
-        let op = match (config.config_operation, value) {
-            (1, _) => ConfigOp::Delete,
-            (0, Some(value)) => ConfigOp::Set(value),
-            (2, Some(value)) => ConfigOp::Append(value),
-            (3, Some(value)) => ConfigOp::Subtract(value),
-            (0 | 2 | 3, None) => return Err(invalid(format!("key {key:?} has no value"))),
-            (unknown, _) => return Err(invalid(format!("operation {unknown} of key {key:?} is unknown"))),
-        };
-        ops.push((key.to_owned(), op));
-    }
-    Ok(ops)
+fn operations(resource: &AlterConfigsResource) -> Result<ConfigChange, Failure> {
+    let keys = resource.configs.iter().map(|config| {
+        let name = config.name.as_str().to_owned();
+        let op = AlterOp::from_code(config.config_operation).ok_or_else(|| {
+            let message = format!("operation {} of key {name:?} is unknown", config.config_operation);
+            Failure::new(ErrorCode::InvalidRequest, message)
+        })?;
+        Ok(KeyChange { name, op, value: config.value.as_ref().map(|value| value.as_str().to_owned()) })
+    });
+    Ok(ConfigChange { replace: false, keys: keys.collect::<Result<_, _>>()? })
 }

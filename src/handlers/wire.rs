@@ -101,7 +101,7 @@ pub fn config_entity(resource_type: i8, name: &str) -> Result<ConfigEntity, Fail
         RESOURCE_TOPIC => TopicName::new(name)
             .map(ConfigEntity::Topic)
             .map_err(|cause| Failure::new(ErrorCode::InvalidTopicException, cause)),
-        RESOURCE_BROKER => broker_entity(name).map_err(|name| {
+        RESOURCE_BROKER => broker_entity(name).ok_or_else(|| {
             Failure::new(ErrorCode::InvalidRequest, format!("{name:?} is not the id of a broker"))
         }),
         other => Err(Failure::new(

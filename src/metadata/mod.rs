@@ -14,8 +14,8 @@
 mod admin;
 pub mod apply;
 mod client;
-mod error;
 pub mod embedded;
+mod error;
 pub mod image;
 pub mod inspect;
 pub mod keys;

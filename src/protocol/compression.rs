@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
-use super::snappy;
+use super::{lz4, snappy};
 
 /// Output may be this many times the input once it is larger than [`RATIO_FREE_BYTES`]. Records of zeros stay far below it unless
 /// a batch holds tens of megabytes of them.
@@ -19,10 +19,6 @@ pub const RATIO_MAX: usize = 1024;
 pub const RATIO_FREE_BYTES: usize = 16 << 20;
 /// Largest window of a zstd frame: 2^23 bytes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
-const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-const LZ4_VERSION_MASK: u8 = 0xc0;
-const LZ4_VERSION: u8 = 0x40;
-const LZ4_INDEPENDENT_BLOCKS: u8 = 0x20;
 
 /// How a batch's records are compressed. The number is that of the batch's attributes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -122,16 +118,7 @@ pub fn compress(codec: Codec, level: Option<i32>, data: &[u8]) -> Vec<u8> {
             encoder.write_all(data).and_then(|()| encoder.finish()).expect("memory takes every write")
         }
         Codec::Snappy => snappy::compress(data),
-        Codec::Lz4 => {
-            // What the Java client writes: blocks of 64 KiB, independent, no checksums, no content size.
-            let info = lz4_flex::frame::FrameInfo::new()
-                .block_size(lz4_flex::frame::BlockSize::Max64KB)
-                .block_mode(lz4_flex::frame::BlockMode::Independent);
-            let mut encoder =
-                lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::with_capacity(data.len() / 2));
-            encoder.write_all(data).expect("memory takes every write");
-            encoder.finish().expect("memory takes every write")
-        }
+        Codec::Lz4 => lz4::compress(data),
         Codec::Zstd => {
             let levels = zstd::compression_level_range();
             let level = level.unwrap_or(3).clamp(*levels.start(), *levels.end());
@@ -173,10 +160,7 @@ pub fn decompress(codec: Codec, data: &[u8], max_bytes: usize) -> Result<Cow<'_,
         }
         Codec::Gzip => bound.read(flate2::bufread::MultiGzDecoder::new(data)),
         Codec::Snappy => snappy::decompress(data, &bound),
-        Codec::Lz4 => {
-            check_lz4_flags(data).map_err(|reason| bound.malformed(reason))?;
-            bound.read(lz4_flex::frame::FrameDecoder::new(data))
-        }
+        Codec::Lz4 => lz4::decompress(data, &bound),
         Codec::Zstd => {
             let mut decoder =
                 zstd::stream::read::Decoder::with_buffer(data).map_err(|error| bound.malformed(error))?;
@@ -185,23 +169,6 @@ pub fn decompress(codec: Codec, data: &[u8], max_bytes: usize) -> Result<Cow<'_,
         }
     }
     .map(Cow::Owned)
-}
-
-/// Refuses what `KafkaLZ4BlockInputStream` refuses and the crate would accept: the legacy format, other versions, and blocks that
-/// refer to earlier blocks.
-fn check_lz4_flags(data: &[u8]) -> Result<(), &'static str> {
-    let (magic, rest) = data.split_first_chunk::<4>().ok_or("no frame header")?;
-    if *magic != LZ4_MAGIC {
-        return Err("not an lz4 frame");
-    }
-    let flags = *rest.first().ok_or("no frame header")?;
-    if flags & LZ4_VERSION_MASK != LZ4_VERSION {
-        return Err("unknown frame version");
-    }
-    if flags & LZ4_INDEPENDENT_BLOCKS == 0 {
-        return Err("dependent blocks are not supported");
-    }
-    Ok(())
 }
 
 /// How much may come out of one decompression.
@@ -222,7 +189,7 @@ impl Bound {
     }
 
     /// Reads all that `decoder` gives, one byte past the bound at most.
-    fn read(&self, decoder: impl Read) -> Result<Vec<u8>, CompressionError> {
+    pub(super) fn read(&self, decoder: impl Read) -> Result<Vec<u8>, CompressionError> {
         let guess = self.compressed_bytes.saturating_mul(3).min(self.limit_bytes).min(RATIO_FREE_BYTES);
         let mut output = Vec::with_capacity(guess);
         let most = u64::try_from(self.limit_bytes).unwrap_or(u64::MAX).saturating_add(1);

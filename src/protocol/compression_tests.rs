@@ -120,10 +120,10 @@ fn a_snappy_block_is_judged_by_its_declared_length_before_anything_is_reserved()
 
 #[test]
 fn bombs_stop_at_the_bound() {
-    let zeros = vec![0u8; 64 * MIB];
+    let zeros = vec![0u8; 8 * MIB];
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         let bomb = compress(codec, None, &zeros);
-        assert!(bomb.len() < 4 * MIB, "{codec:?} {}", bomb.len());
+        assert!(bomb.len() < MIB / 2, "{codec:?} {}", bomb.len());
         assert!(is_too_large(decompress(codec, &bomb, MIB)), "{codec:?}");
     }
 }
@@ -179,7 +179,7 @@ fn lz4_frames_that_kafkas_reader_refuses_are_refused() {
     }
     let linked = frame(FrameInfo::new().block_mode(BlockMode::Linked));
     assert!(is_malformed(decompress(Codec::Lz4, &linked, data.len())));
-    let legacy = frame(FrameInfo::new().legacy_frame(true));
+    let legacy = [&[0x02, 0x21, 0x4c, 0x18][..], &[0; 4]].concat();
     assert!(is_malformed(decompress(Codec::Lz4, &legacy, data.len())));
 
     let mut wrong_size = frame(independent().content_size(Some(data.len() as u64)));

@@ -24,6 +24,8 @@ pub const ELEMENTS_MAX: usize = 1_000_000;
 /// Tagged fields without a known meaning that one request may have in all (Apache Kafka 4.4 allows as many in each struct): the
 /// codec keeps them in a map.
 pub const TAGGED_FIELDS_MAX: usize = super::header::TAGGED_FIELDS_MAX as usize;
+/// Largest memory that the codec takes for one element of an array (measured in `tests/guard_hostile.rs`).
+const ELEMENT_MEMORY_BYTES: usize = 128;
 /// The longest text (`org.apache.kafka.common.protocol.types.Type`).
 const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
@@ -32,8 +34,16 @@ const STRING_BYTES_MAX: usize = i16::MAX as usize;
 pub struct Checked {
     /// Bytes after the last field. Kafka ignores them.
     pub trailing_bytes: usize,
-    /// Structs and texts in arrays: what decoding allocates grows with them (about 100 bytes each).
+    /// Structs and texts in arrays: what decoding allocates grows with them.
     pub elements: usize,
+}
+
+impl Checked {
+    /// What decoding may allocate beside the frame itself, at most: for the budget of request memory (rule X3).
+    #[must_use]
+    pub const fn memory_bytes(&self) -> usize {
+        self.elements.saturating_mul(ELEMENT_MEMORY_BYTES)
+    }
 }
 
 /// Why a request must not be decoded.

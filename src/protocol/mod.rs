@@ -20,6 +20,7 @@ pub mod fetch_request;
 pub mod guard;
 pub mod header;
 mod leader_hints;
+mod lz4;
 pub mod peer;
 pub mod produce_body;
 mod reader;
@@ -34,6 +35,8 @@ mod batch_tests;
 mod compression_tests;
 #[cfg(test)]
 mod fetch_body_tests;
+#[cfg(test)]
+mod golden_tests;
 #[cfg(test)]
 mod produce_body_tests;
 #[cfg(test)]

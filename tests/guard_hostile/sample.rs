@@ -102,6 +102,12 @@ impl Sample {
     }
 }
 
+/// Random bytes.
+pub fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..bytes).map(|_| random.next() as u8).collect()
+}
+
 /// SplitMix64.
 struct Random(u64);
 

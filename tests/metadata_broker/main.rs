@@ -1,0 +1,13 @@
+//! The metadata room against servers: the embedded store, Debian's old etcd, a current one. Every case runs on all of them, except
+//! those whose subject is a process of its own (killed, frozen).
+
+#[path = "../common/etcd.rs"]
+mod etcd;
+
+mod admin;
+mod guard;
+mod images;
+mod outage;
+mod proxy;
+mod server;
+mod sessions;
