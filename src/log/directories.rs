@@ -376,6 +376,15 @@ impl LogDirs {
         super::housekeeping::round(&self.shared);
     }
 
+    /// As [`LogDirs::directories`], from a thread that may wait for a disk.
+    pub fn inspect(&self) -> Step<Vec<DirectoryInfo>> {
+        let here = self.clone();
+        match self.shared.homes.first() {
+            Some(home) => home.storage.call(move || here.directories()).map(Option::unwrap_or_default),
+            None => Step::Ready(Vec::new()),
+        }
+    }
+
     /// The faults that a test injects into the directory number `at` of those that work.
     #[must_use]
     pub fn faults(&self, at: usize) -> Option<&Faults> {
