@@ -158,7 +158,9 @@ mod tests {
         let text = encode_offsets([(&a, 7), (&b, 0)].into_iter());
         assert_eq!(text, "0\n2\na-b 3 7\nc 0 0\n");
         assert_eq!(decode_offsets(text.as_bytes()).unwrap(), [(a, 7), (b, 0)].into());
-        for bad in ["", "1\n0\n", "0\n3\nc 0 0\n", "0\n1\nc 0\n", "0\n1\nc 0 -5\n", "0\n1\nc 0 1 2\n", "0\nx\n"] {
+        for bad in
+            ["", "1\n0\n", "0\n3\nc 0 0\n", "0\n1\nc 0\n", "0\n1\nc 0 -5\n", "0\n1\nc 0 1 2\n", "0\nx\n"]
+        {
             assert_eq!(decode_offsets(bad.as_bytes()), None, "{bad:?}");
         }
         assert_eq!(decode_offsets(&[0xff, 0xfe]), None);

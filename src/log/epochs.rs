@@ -61,7 +61,8 @@ impl Epochs {
         }
         let after = self.entries.partition_point(|(known, _)| *known <= epoch);
         let (_, end) = *self.entries.get(after)?;
-        let floor = after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(epoch, |(known, _)| *known);
+        let floor =
+            after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(epoch, |(known, _)| *known);
         Some((LeaderEpoch(floor), Offset::new(end)?))
     }
 

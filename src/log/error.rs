@@ -179,7 +179,9 @@ pub enum OpenError {
         directory: PathBuf,
     },
     /// The directory is another broker's (rule B4).
-    #[error("log directory {directory} belongs to {key} {found}, not {expected}: wrong disk, or wrong configuration")]
+    #[error(
+        "log directory {directory} belongs to {key} {found}, not {expected}: wrong disk, or wrong configuration"
+    )]
     Mismatch {
         /// The directory.
         directory: PathBuf,

@@ -56,6 +56,12 @@ impl OffsetIndex {
         }
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The entry number `at`.
     #[must_use]
     pub fn get(&self, at: usize) -> Option<OffsetEntry> {
@@ -205,10 +211,8 @@ mod tests {
 
     #[test]
     fn time_entries_grow_in_time() {
-        let entries = [
-            TimeEntry { timestamp: 5, relative_offset: 0 },
-            TimeEntry { timestamp: 9, relative_offset: 3 },
-        ];
+        let entries =
+            [TimeEntry { timestamp: 5, relative_offset: 0 }, TimeEntry { timestamp: 9, relative_offset: 3 }];
         let bytes = encode_times(&entries);
         assert_eq!(bytes.len(), 24);
         assert_eq!(decode_times(&bytes, 4).unwrap(), entries);

@@ -87,7 +87,8 @@ mod tests {
         let path = SegmentFile::TimeIndex.path("a-0", 42);
         assert_eq!(path, "a-0/00000000000000000042.timeindex");
         assert_eq!(SegmentFile::TimeIndex.base_offset("00000000000000000042.timeindex"), Some(42));
-        for bad in ["42.timeindex", "00000000000000000042.index", "0000000000000000004x.timeindex", ".timeindex"]
+        for bad in
+            ["42.timeindex", "00000000000000000042.index", "0000000000000000004x.timeindex", ".timeindex"]
         {
             assert_eq!(SegmentFile::TimeIndex.base_offset(bad), None, "{bad}");
         }

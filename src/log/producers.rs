@@ -146,7 +146,8 @@ impl Producers {
             return Ok(Some(*batch));
         }
         // No batch: only a marker or a snapshot entry without one was seen; Kafka's "last sequence" is then -1.
-        let expected = state.batches().last().map_or(0, |batch| batch.last_sequence.wrapping_add(1) & i32::MAX);
+        let expected =
+            state.batches().last().map_or(0, |batch| batch.last_sequence.wrapping_add(1) & i32::MAX);
         if first == expected { Ok(None) } else { Err(out_of_order(expected)) }
     }
 

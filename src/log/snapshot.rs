@@ -60,7 +60,8 @@ pub fn decode(bytes: &[u8]) -> Option<Producers> {
             offset_delta: be::i32(entry, 22)?,
             timestamp: be::i64(entry, 26)?,
         });
-        let mut state = ProducerState::new(be::i16(entry, 8)?, be::i32(entry, 34)?, be::i64(entry, 26)?, last);
+        let mut state =
+            ProducerState::new(be::i16(entry, 8)?, be::i32(entry, 34)?, be::i64(entry, 26)?, last);
         let transaction_start = be::i64(entry, 38)?;
         state.transaction_start = (transaction_start >= 0).then_some(transaction_start);
         producers.insert(be::i64(entry, 0)?, state);
