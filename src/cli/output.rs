@@ -26,7 +26,14 @@ pub enum Format {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct OutputArgs {
     /// Form of the answer
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "table|wide|json|plain",
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = Format::Table
+    )]
     pub format: Format,
 }
 

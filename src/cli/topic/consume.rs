@@ -71,7 +71,14 @@ pub struct ConsumeArgs {
     #[arg(short = 'f', long, value_name = "FORMAT", default_value = "%s\\n", value_parser = Pattern::parse)]
     format: Pattern,
     /// Form of the answer
-    #[arg(short = 'o', long = "output", value_name = "FORM", value_enum, default_value_t = RecordFormat::Plain)]
+    #[arg(
+        short = 'o',
+        long = "output",
+        value_name = "plain|json",
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = RecordFormat::Plain
+    )]
     output: RecordFormat,
     #[command(flatten)]
     connect: ConnectArgs,

@@ -24,8 +24,8 @@ pub struct TrimArgs {
     /// Name of the topic
     #[arg(value_name = "TOPIC")]
     topic: String,
-    /// The first offset to keep: OFFSET, end, @MILLIS, RFC 3339 time, or an age such as 7d
-    #[arg(long, value_name = "WHERE")]
+    /// The first offset to keep: OFFSET, end, -N (keep the last N), @MILLIS, RFC 3339 time, or an age such as 7d
+    #[arg(long, value_name = "WHERE", allow_hyphen_values = true)]
     before: Start,
     /// Only this partition (repeatable)
     #[arg(long, value_name = "N")]
