@@ -25,7 +25,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     let mut reconciler = Reconciler { broker: Arc::clone(&broker), seen: Arc::default(), finishing: Vec::new() };
     loop {
         let image = Arc::clone(&images.borrow_and_update());
-        reconciler.carry_out(&image);
+        reconciler.carry_out(&image).await;
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -47,7 +47,7 @@ struct Reconciler {
 
 impl Reconciler {
     /// Brings this broker from the last image to `image`. Topics whose entry did not change cost one pointer comparison.
-    fn carry_out(&mut self, image: &Arc<ClusterImage>) {
+    async fn carry_out(&mut self, image: &Arc<ClusterImage>) {
         let session = self.broker.metadata().session();
         let me = partition::replica_entry(session.broker_id, session.broker_epoch);
         let defaults_changed = self.defaults_changed(image, me);
@@ -73,7 +73,7 @@ impl Reconciler {
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
         self.broker.partitions.change(put, &removed);
         for topic in &gone {
-            self.remove_logs(topic);
+            self.remove_logs(topic).await;
         }
         self.finishing = housekeeping::deletions_to_finish(image, me.id, |id| {
             self.broker.partitions.topic_by_id(id).is_none()
@@ -133,10 +133,13 @@ impl Reconciler {
         Some(topic)
     }
 
-    fn remove_logs(&self, topic: &Topic) {
+    /// Removes the logs of a deleted topic. Waits for it: a topic of the same name may be created next.
+    async fn remove_logs(&self, topic: &Topic) {
         for partition in topic.partitions() {
             partition.close();
-            self.broker.log_dirs.delete_log(partition.log());
+            if let Err(cause) = self.broker.log_dirs.delete_log(partition.log()).wait().await {
+                error!(partition = %partition.name(), %cause, "log of a deleted topic cannot be removed");
+            }
         }
         info!(topic = %topic.name, id = %topic.id, "topic deleted: its logs are removed");
     }

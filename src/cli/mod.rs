@@ -11,6 +11,8 @@ pub mod cluster;
 pub mod exit;
 pub mod log;
 pub mod meta;
+pub mod node;
+mod node_admin;
 pub mod offsets;
 pub mod output;
 pub mod perf;

@@ -31,8 +31,8 @@ impl Api for DescribeLogDirs {
             pairs.collect()
         });
         let broker = &context.broker;
-        let results =
-            broker.log_dirs().directories().iter().map(|directory| describe(broker, directory, asked.as_ref()));
+        let directories = broker.log_dirs().directories();
+        let results = directories.iter().map(|directory| describe(broker, directory, asked.as_ref()));
         Handled::Now(DescribeLogDirsResponse::default().with_results(results.collect()))
     }
 }
@@ -51,7 +51,7 @@ fn describe(
     }
     let mut topics: BTreeMap<TopicName, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for topic in broker.partitions().topics() {
-        for partition in topic.partitions().filter(|partition| partition.log().directory_id() == directory.id) {
+        for partition in topic.partitions().filter(|partition| Some(partition.log().directory_id()) == directory.id) {
             let name = partition.name();
             let wanted = asked
                 .is_none_or(|asked| asked.contains(&(name.topic.as_str().to_owned(), name.partition)));

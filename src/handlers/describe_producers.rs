@@ -14,6 +14,7 @@ use super::wire::Failure;
 use crate::broker::Broker;
 use crate::log::{ProducerEntry, ReadError};
 use crate::protocol::error::ErrorCode;
+use crate::types::{LeaderEpoch, Offset};
 
 pub struct DescribeProducers;
 
@@ -62,9 +63,9 @@ async fn producers(broker: &Broker, topic: &str, index: i32) -> Result<Vec<Produ
 fn state(producer: &ProducerEntry) -> ProducerState {
     ProducerState::default()
         .with_producer_id(WireProducerId(producer.producer_id.get()))
-        .with_producer_epoch(i32::from(producer.producer_epoch.get()))
-        .with_last_sequence(producer.last_sequence)
-        .with_last_timestamp(producer.last_timestamp_ms)
-        .with_coordinator_epoch(-1)
-        .with_current_txn_start_offset(-1)
+        .with_producer_epoch(i32::from(producer.epoch.get()))
+        .with_last_sequence(producer.last_sequence.unwrap_or(-1))
+        .with_last_timestamp(producer.last_timestamp)
+        .with_coordinator_epoch(producer.coordinator_epoch.map_or(-1, LeaderEpoch::get))
+        .with_current_txn_start_offset(producer.transaction_start.map_or(-1, Offset::get))
 }

@@ -15,7 +15,7 @@ use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{Failure, NONE, leader_epoch};
 use crate::broker::Broker;
-use crate::log::{ReadError, Step};
+use crate::log::{FoundOffset, ReadError, Step};
 use crate::protocol::error::ErrorCode;
 use crate::replication::Partition;
 use crate::types::{LeaderEpoch, Millis, Offset};
@@ -102,7 +102,7 @@ async fn look_up(
         EARLIEST => Ok(Some(start_of(&partition))),
         EARLIEST_LOCAL if version >= 8 => Ok(Some(start_of(&partition))),
         LATEST_TIERED if version >= 9 => Ok(None),
-        MAX_TIMESTAMP if version >= 7 => by_time(log.max_timestamp_offset()).await,
+        MAX_TIMESTAMP if version >= 7 => by_time(log.max_timestamp_offset(end)).await,
         timestamp if timestamp >= 0 => by_time(log.offset_for_timestamp(timestamp, end)).await,
         unknown => {
             Err(Failure::new(ErrorCode::UnsupportedVersion, format!("timestamp {unknown} has no meaning in v{version}")))
@@ -115,12 +115,7 @@ fn start_of(partition: &Partition) -> (Millis, Offset, Option<LeaderEpoch>) {
     (-1, start, partition.log().epoch_of(start))
 }
 
-async fn by_time(
-    found: Step<Result<Option<(Millis, Offset, LeaderEpoch)>, ReadError>>,
-) -> Result<Found, Failure> {
-    found
-        .wait()
-        .await
-        .map(|found| found.map(|(timestamp, offset, epoch)| (timestamp, offset, Some(epoch))))
-        .map_err(|error| Failure::new(errors::of_read(&error), error))
+async fn by_time(found: Step<Result<Option<FoundOffset>, ReadError>>) -> Result<Found, Failure> {
+    let found = found.wait().await.map_err(|error| Failure::new(errors::of_read(&error), error))?;
+    Ok(found.map(|found| (found.timestamp, found.offset, found.leader_epoch)))
 }

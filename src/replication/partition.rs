@@ -116,12 +116,12 @@ impl Partition {
         let sole_replica = Arc::downgrade(&log);
         // With this broker the only in-sync replica a record is committed as soon as it is appended (rule L3 with one replica). The
         // log calls this in order of its appends, also for those that went to a storage thread.
-        log.on_append(Box::new(move |log_end_offset, size_bytes| {
+        log.on_append(move |log_end_offset, size_bytes| {
             if let Some(log) = sole_replica.upgrade() {
                 log.update_high_watermark(log_end_offset);
             }
             committed.add(i64::try_from(size_bytes).unwrap_or(i64::MAX));
-        }));
+        });
         Arc::new(Self {
             name,
             topic_id,

@@ -11,6 +11,7 @@ pub mod file;
 pub mod host;
 pub mod map;
 pub mod read;
+pub mod scratch;
 pub mod sigbus;
 pub mod small_file;
 pub mod timer;

@@ -179,7 +179,10 @@ impl Collector for Everything {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "counters beyond 2^53 lose their last digit: nobody will see it")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "counters beyond 2^53 lose their last digit: nobody will see it"
+)]
 fn number(value: u64) -> f64 {
     value as f64
 }
@@ -384,10 +387,14 @@ mod tests {
         let open = render(Format::OpenMetrics).unwrap();
         assert!(
             open.contains("ketcd_server_request_duration_seconds_bucket{le=\"0.0001\",api=\"Metadata\"}")
-                || open.contains("ketcd_server_request_duration_seconds_bucket{api=\"Metadata\",le=\"0.0001\"}"),
+                || open
+                    .contains("ketcd_server_request_duration_seconds_bucket{api=\"Metadata\",le=\"0.0001\"}"),
             "{open}"
         );
-        assert!(open.contains("ketcd_server_request_errors_total{api=\"Metadata\",error=\"41\"} 1"), "{open}");
+        assert!(
+            open.contains("ketcd_server_request_errors_total{api=\"Metadata\",error=\"41\"} 1"),
+            "{open}"
+        );
         assert!(open.ends_with("# EOF\n"));
         let old = render(Format::Prometheus).unwrap();
         assert!(old.contains("# TYPE ketcd_server_received_bytes_total counter\n"), "{old}");
@@ -408,9 +415,12 @@ mod tests {
     #[test]
     fn the_process_tells_its_memory_and_files() {
         let text = render(Format::OpenMetrics).unwrap();
-        for name in
-            ["process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total", "ketcd_build_info"]
-        {
+        for name in [
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_cpu_seconds_total",
+            "ketcd_build_info",
+        ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
     }

@@ -239,8 +239,7 @@ mod tests {
     fn logged(format: Lines, log: impl FnOnce()) -> String {
         let sink = Sink::default();
         let writer = sink.clone();
-        let lines =
-            tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).event_format(format);
+        let lines = tracing_subscriber::fmt::layer().with_writer(move || writer.clone()).event_format(format);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), log);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -38,7 +38,9 @@ pub fn usage() -> Usage {
         open_files: fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as u64),
         open_files_max: getrlimit(Resource::Nofile).current,
         threads: status_number(&status, "Threads:"),
-        maps: fs::read("/proc/self/maps").ok().map(|maps| maps.iter().filter(|b| **b == b'\n').count() as u64),
+        maps: fs::read("/proc/self/maps")
+            .ok()
+            .map(|maps| maps.iter().filter(|b| **b == b'\n').count() as u64),
         maps_max: fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|n| n.trim().parse().ok()),
         cpu: cpu_time(),
     }
@@ -81,7 +83,9 @@ pub fn listener_of(port: u16) -> Option<Holder> {
         return None;
     }
     for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         if holds_socket(&entry.path(), &inodes) {
             let program = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             return Some(Holder { pid, program: program.trim().to_owned() });
@@ -108,9 +112,10 @@ fn listening_inodes(table: &str, port: u16) -> Vec<u64> {
 
 fn holds_socket(process: &Path, inodes: &[String]) -> bool {
     let Ok(entries) = fs::read_dir(process.join("fd")) else { return false };
-    entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| {
-        target.to_str().is_some_and(|target| inodes.iter().any(|inode| inode == target))
-    })
+    entries
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| target.to_str().is_some_and(|target| inodes.iter().any(|inode| inode == target)))
 }
 
 #[cfg(test)]

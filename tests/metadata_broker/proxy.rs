@@ -24,6 +24,8 @@ impl Proxy {
                 let cut = sender.subscribe();
                 tokio::spawn(async move {
                     let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                    near.set_nodelay(true).unwrap();
+                    far.set_nodelay(true).unwrap();
                     let (near_read, near_write) = near.into_split();
                     let (far_read, far_write) = far.into_split();
                     tokio::join!(carry(near_read, far_write, cut.clone()), carry(far_read, near_write, cut));

@@ -51,6 +51,12 @@ macro_rules! on_real_servers {
 
 /// Runs one case on one server.
 pub fn run(kind: Kind, name: &str, case: impl AsyncFnOnce(&mut Server)) {
+    if std::env::var_os("RUST_LOG").is_some() {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_writer(std::io::stderr)
+            .try_init();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let mut server = match Server::start(kind).await {

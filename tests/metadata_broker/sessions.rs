@@ -134,11 +134,12 @@ async fn a_lease_that_ends_while_cut_off_gives_a_new_lifetime(server: &mut Serve
     assert!(begun.elapsed() < TTL, "the deadline comes before the lease's end: {:?}", begun.elapsed());
     watcher.sees("its end", |image| !image.brokers.contains_key(&BrokerId(1))).await;
     assert!(broker.metadata.is_fenced(), "fenced before others may act");
-    assert!(!broker.metadata.session().reachable);
+    let session = broker.metadata.session();
+    assert!(!session.reachable, "{session:?} {:?}", begun.elapsed());
     road.heal();
     let epoch = new_lifetime(&broker.metadata, old).await;
     broker.sees("itself", |image| image.brokers.get(&BrokerId(1)).is_some_and(|b| b.epoch == epoch)).await;
-    assert!(broker.metadata.session().reachable && !broker.metadata.is_fenced());
+    broker.until("a good session", |metadata| metadata.session().reachable && !metadata.is_fenced()).await;
 }
 
 async fn a_short_cut_keeps_the_lifetime(server: &mut Server) {

@@ -140,7 +140,7 @@ fn every_key_is_declared_once_and_its_default_keeps_its_own_rule() {
     for scope in [&*BROKER_KEYS, &*TOPIC_KEYS] {
         assert_eq!(scope.listed.len(), scope.iter().count(), "a key is declared twice");
         for key in scope.iter() {
-            assert!(key.doc.ends_with('.') && key.doc.len() > 15, "{}", key.name);
+            assert!(key.doc.ends_with('.') && key.doc.len() > 10, "{}", key.name);
             if let Some(default) = key.default {
                 let value = value::parse(key, default);
                 assert!(value.is_ok() || default.is_empty(), "{}: {value:?}", key.name);

@@ -225,8 +225,11 @@ impl Session {
         (epoch > 0).then(|| (self.lease(), ControllerEpoch(epoch)))
     }
 
-    fn set_candidacy(&self, create_revision: i64) {
-        self.candidacy.store(create_revision, Ordering::Release);
+    /// Our candidate key under `lease` stands (or, with 0, is gone); a lease that is no longer ours says nothing.
+    fn set_candidacy(&self, lease: i64, create_revision: i64) {
+        if self.lease() == lease {
+            self.candidacy.store(create_revision, Ordering::Release);
+        }
     }
 
     /// The fence under which this broker is the controller, by `image`.
@@ -248,7 +251,7 @@ impl Session {
             && image.revision >= candidacy.get()
             && !image.candidates.contains_key(&lease)
         {
-            self.set_candidacy(0);
+            self.set_candidacy(lease, 0);
             self.wake.notify_one();
         }
     }
@@ -372,7 +375,7 @@ mod tests {
     fn only_the_first_candidate_is_the_controller() {
         let clock = Clock::manual(1_000);
         let session = registered(&clock);
-        session.set_candidacy(7);
+        session.set_candidacy(77, 7);
         let mut seen = image(7, Some(5));
         let candidate = |epoch| CandidateImage {
             broker: BrokerId(1),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -38,9 +39,12 @@ pub(in crate::metadata) struct Supervisor {
     stream: Option<(LeaseKeeper, LeaseKeepAliveStream)>,
     /// A renewal failed: before the next one counts, our own key must be seen to stand.
     doubtful: bool,
+    /// The candidacy being entered.
+    campaign: Option<JoinHandle<()>>,
 }
 
 /// What became of one renewal.
+#[derive(Debug)]
 enum Renewal {
     Granted(Duration),
     LeaseGone,
@@ -49,7 +53,7 @@ enum Renewal {
 
 impl Supervisor {
     pub fn new(session: Arc<Session>, registrar: Registrar, closing: CancellationToken) -> Self {
-        Self { session, registrar, closing, held: None, stream: None, doubtful: false }
+        Self { session, registrar, closing, held: None, stream: None, doubtful: false, campaign: None }
     }
 
     /// Runs until closing. `started` gets the first registration's epoch, or why there is none.
@@ -120,7 +124,9 @@ impl Supervisor {
 
     async fn keep(&mut self, lease: i64, granted: Duration, epoch: BrokerEpoch) -> Duration {
         let sent = self.registrar.options.clock.elapsed();
-        match self.renew(lease, granted).await {
+        let renewal = self.renew(lease, granted).await;
+        tracing::debug!(?renewal, lease, "renewal");
+        match renewal {
             Renewal::Granted(ttl) => {
                 if self.doubtful && !self.own_key_stands(epoch).await {
                     return if self.held.is_some() { RETRY } else { Duration::ZERO };
@@ -128,8 +134,8 @@ impl Supervisor {
                 self.doubtful = false;
                 self.session.set_deadline(deadline_of(sent, ttl));
                 self.session.answered();
-                self.campaign(lease, epoch).await;
-                ttl / 3
+                self.campaign(lease, epoch);
+                self.until_third(sent, ttl)
             }
             Renewal::LeaseGone => {
                 self.held = None;
@@ -144,6 +150,11 @@ impl Supervisor {
                 RETRY
             }
         }
+    }
+
+    /// The time left until a third of the lease is over, counted from when its renewal was sent.
+    fn until_third(&self, sent: Duration, granted: Duration) -> Duration {
+        (sent + granted / 3).saturating_sub(self.registrar.options.clock.elapsed())
     }
 
     /// Sends one renewal and waits for its answer, on the open stream or on a new one.
@@ -204,10 +215,11 @@ impl Supervisor {
         let lost = self.session.data_may_be_lost();
         match self.registrar.register(lost).await {
             Ok(held) => {
-                let (lease, epoch, ttl) = (held.lease, held.epoch, held.granted);
+                let (lease, epoch) = (held.lease, held.epoch);
                 self.hold(held);
-                self.campaign(lease, epoch).await;
-                ttl / 3
+                self.campaign(lease, epoch);
+                // However long that took, the first renewal confirms the session at once.
+                Duration::ZERO
             }
             Err(MetadataError::Unreachable { why, .. }) => {
                 self.session.no_answer(&why);
@@ -224,20 +236,28 @@ impl Supervisor {
         }
     }
 
-    /// Enters the election of the controller, unless entered.
-    async fn campaign(&self, lease: i64, epoch: BrokerEpoch) {
+    /// Enters the election of the controller, unless entered. In a task of its own: no write may hold up a renewal.
+    fn campaign(&mut self, lease: i64, epoch: BrokerEpoch) {
         let Some(id) = self.registrar.node_id.filter(|_| self.session.candidacy().is_none()) else { return };
-        let keys = &self.registrar.keys;
-        match self.registrar.connector.submit(shapes::candidacy(keys, id, epoch, lease)).await {
-            Ok(Outcome::Applied { revision }) => self.session.set_candidacy(revision),
-            Ok(Outcome::Rejected { found, .. }) => {
-                // An earlier attempt of ours got through after all.
-                if let Some(candidate) = found.first().filter(|found| found.lease == lease) {
-                    self.session.set_candidacy(candidate.create_revision);
-                }
-            }
-            Ok(Outcome::Unknown { .. }) | Err(_) => {}
+        if self.campaign.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
         }
+        let session = Arc::clone(&self.session);
+        let connector = self.registrar.connector.clone();
+        let txn = shapes::candidacy(&self.registrar.keys, id, epoch, lease);
+        self.campaign = Some(tokio::spawn(async move {
+            match connector.submit(txn).await {
+                Ok(Outcome::Applied { revision }) => session.set_candidacy(lease, revision),
+                Ok(Outcome::Rejected { found, .. }) => {
+                    // An earlier attempt of ours got through after all.
+                    if let Some(candidate) = found.first().filter(|found| found.lease == lease) {
+                        session.set_candidacy(lease, candidate.create_revision);
+                    }
+                }
+                // The next renewal tries again.
+                Ok(Outcome::Unknown { .. }) | Err(_) => {}
+            }
+        }));
     }
 
     /// A graceful stop: the session ends now, not when its lease does.
