@@ -110,9 +110,10 @@ pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: Fet
                 }
             }
         }
+        let ended = parked.wait.was_ended();
         drop(parked);
         (fetched, enough) = read_all(&resolved, params).await;
-        if enough {
+        if enough || ended {
             return fetched;
         }
     }

@@ -121,6 +121,15 @@ impl Broker {
         }
     }
 
+    /// Ends every wait for data: parked fetches answer with what there is.
+    pub fn stop_waiting(&self) {
+        for topic in self.partitions.topics() {
+            for partition in topic.partitions() {
+                partition.end_waits();
+            }
+        }
+    }
+
     /// Steps down from every partition, so that no further append is taken.
     pub fn step_down(&self) {
         for topic in self.partitions.topics() {

@@ -34,6 +34,8 @@ const FIRST_RECONCILE: Duration = Duration::from_secs(60);
 const DEFAULT_NODE_ID: BrokerId = BrokerId(0);
 /// `storage.threads` where it is not set.
 const STORAGE_THREADS: usize = 4;
+/// Largest PEM file that is read.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 /// The embedded store's file, in the first log directory.
 const EMBEDDED_FILE: &str = "metadata.redb";
 
@@ -220,7 +222,7 @@ fn metadata_options(
 }
 
 fn tls(etcd: &EtcdConfig) -> anyhow::Result<Option<TlsOptions>> {
-    let read = |path: &Path| sys::read::file(path).with_context(|| path.display().to_string());
+    let read = |path: &Path| sys::read::small(path, PEM_BYTES_MAX).with_context(|| path.display().to_string());
     let wanted = etcd.tls_ca.is_some() || etcd.tls_identity.is_some() || is_https(&etcd.endpoints);
     if !wanted {
         return Ok(None);

@@ -16,7 +16,7 @@ use crate::metadata::MetadataError;
 use crate::server::ServerError;
 use crate::sys;
 use crate::telemetry::logging;
-use crate::types::Clock;
+use crate::types::{Clock, random};
 
 /// Distance of the admin port and of the embedded etcd's from the port for clients.
 const ADMIN_PORT_OFFSET: u16 = 100;
@@ -28,7 +28,7 @@ const ETCD_PORT_OFFSET: u16 = 200;
 /// What to tell the user.
 pub fn dev(args: DevArgs) -> Outcome {
     let begun = Clock::system().elapsed();
-    let scratch = args.ephemeral.then(sys::scratch::Scratch::new).transpose();
+    let scratch = args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
     let scratch = scratch.map_err(|error| {
         CliError::failure(format!("no directory for the ephemeral data: {error}")).help("set TMPDIR")
     })?;

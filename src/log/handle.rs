@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -54,6 +54,17 @@ pub struct Log {
     pub(super) sync: Mutex<SyncQueue>,
     /// Held while files are synced and while the log is cut, so that a sync never vouches for what was cut.
     pub(super) syncing: Mutex<()>,
+    /// Told of every append; see [`Log::on_append`].
+    appended: OnceLock<Appended>,
+}
+
+/// Told the log's new end offset and how many bytes were appended.
+struct Appended(Box<dyn Fn(Offset, usize) + Send + Sync>);
+
+impl std::fmt::Debug for Appended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Appended")
+    }
 }
 
 /// Work on a log that may wait for a disk.
@@ -126,6 +137,7 @@ impl Log {
             slot: Mutex::new(Slot { state: State::Closed(known.closed), waiting: VecDeque::new() }),
             sync: Mutex::new(SyncQueue::default()),
             syncing: Mutex::new(()),
+            appended: OnceLock::new(),
         })
     }
 
@@ -302,8 +314,17 @@ impl Log {
         self.set_segments(Some(segments));
     }
 
-    pub(super) fn publish_end(&self, end_offset: i64) {
+    /// Has `told` called after every append, in the order of the appends and before its answer, under the log's lock: it must be
+    /// short and must not call back into appends. Only the first caller is heard.
+    pub fn on_append(&self, told: impl Fn(Offset, usize) + Send + Sync + 'static) {
+        let _ = self.appended.set(Appended(Box::new(told)));
+    }
+
+    pub(super) fn publish_end(&self, end_offset: i64, size_bytes: usize) {
         self.log_end.store(end_offset, Ordering::Release);
+        if let Some(told) = self.appended.get() {
+            (told.0)(offset(end_offset), size_bytes);
+        }
     }
 
     pub(super) fn set_log_start(&self, start_offset: i64) {

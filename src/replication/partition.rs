@@ -284,6 +284,11 @@ impl Partition {
         self.waiters.remove(wait);
     }
 
+    /// Ends every wait here.
+    pub fn end_waits(&self) {
+        self.waiters.end_all();
+    }
+
     /// Steps down for good: the topic is deleted or the broker stops.
     pub fn close(&self) {
         let mut state = self.role.write().unwrap_or_else(PoisonError::into_inner);

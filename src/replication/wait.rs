@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 #[derive(Debug)]
 pub struct FetchWait {
     lacking_bytes: AtomicI64,
+    ended: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -21,7 +22,11 @@ impl FetchWait {
     /// A wait for `lacking_bytes` more bytes; at least one.
     #[must_use]
     pub fn new(lacking_bytes: i64) -> Arc<Self> {
-        Arc::new(Self { lacking_bytes: AtomicI64::new(lacking_bytes.max(1)), waker: Mutex::new(None) })
+        Arc::new(Self {
+            lacking_bytes: AtomicI64::new(lacking_bytes.max(1)),
+            ended: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        })
     }
 
     /// `bytes` more are readable.
@@ -33,8 +38,14 @@ impl FetchWait {
 
     /// Ends the wait whatever is lacking: the role of a partition changed, or the broker stops.
     pub fn end(&self) {
-        self.lacking_bytes.store(0, Ordering::Release);
+        self.ended.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Whether the wait was ended for another reason than enough bytes: the request is answered with what there is.
+    #[must_use]
+    pub fn was_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     fn wake(&self) {
@@ -45,7 +56,7 @@ impl FetchWait {
     }
 
     fn is_over(&self) -> bool {
-        self.lacking_bytes.load(Ordering::Acquire) <= 0
+        self.lacking_bytes.load(Ordering::Acquire) <= 0 || self.was_ended()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Starting and stopping the server.
 
 use std::fmt;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -69,12 +70,20 @@ pub struct Stopped {
     pub cut_off: usize,
 }
 
-impl Server {
-    /// Binds every listener, starts the data threads and serves `service`.
+/// Listeners that are bound but not served yet: clients that come now wait in the backlog. A broker must know its ports before it
+/// registers, and be registered before it serves.
+pub struct Bound {
+    options: ServerOptions,
+    listeners: Vec<BoundListener>,
+    sockets: Vec<(Arc<str>, Vec<TcpListener>)>,
+}
+
+impl Bound {
+    /// Binds every listener.
     ///
     /// # Errors
-    /// A listener that cannot be bound, with the reason and the cure; nothing is left running then.
-    pub fn start(options: ServerOptions, service: Arc<dyn Service>) -> Result<Self, ServerError> {
+    /// A listener that cannot be bound, with the reason and the cure.
+    pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         if options.listeners.is_empty() {
             return Err(ServerError::NoListener);
         }
@@ -85,6 +94,21 @@ impl Server {
             sockets.push((bound.name.clone(), its_sockets));
             listeners.push(bound);
         }
+        Ok(Self { options, listeners, sockets })
+    }
+
+    /// Where it listens, in the order of the options.
+    #[must_use]
+    pub fn listeners(&self) -> &[BoundListener] {
+        &self.listeners
+    }
+
+    /// Starts the data threads and serves `service`.
+    ///
+    /// # Errors
+    /// A thread that cannot be started; nothing is left running then.
+    pub fn serve(self, service: Arc<dyn Service>) -> Result<Server, ServerError> {
+        let Self { options, listeners, sockets } = self;
         let runtimes = Arc::new(DataRuntimes::start(&options)?);
         let budget = Arc::new(Budget::new(options.queued_bytes_max));
         let shared = Arc::new(Shared {
@@ -100,7 +124,17 @@ impl Server {
         let acceptor = acceptor::start(sockets, shared.clone(), runtimes.clone(), stop_accepting.clone())
             .inspect_err(|_| runtimes.end())?;
         let scrape = metrics::on_scrape(move |scrape| tell_budget(scrape, &budget));
-        Ok(Self { shared, runtimes, acceptor, stop_accepting, listeners, _scrape: scrape })
+        Ok(Server { shared, runtimes, acceptor, stop_accepting, listeners, _scrape: scrape })
+    }
+}
+
+impl Server {
+    /// Binds every listener, starts the data threads and serves `service`.
+    ///
+    /// # Errors
+    /// As [`Bound::bind`] and [`Bound::serve`].
+    pub fn start(options: ServerOptions, service: Arc<dyn Service>) -> Result<Self, ServerError> {
+        Bound::bind(options)?.serve(service)
     }
 
     /// Where it listens, in the order of the options.

@@ -24,6 +24,6 @@ pub mod options;
 mod pipeline;
 mod runtimes;
 
-pub use lifecycle::{Server, Stopped};
+pub use lifecycle::{Bound, Server, Stopped};
 pub use listener::{BoundListener, ServerError};
 pub use options::{ListenerOptions, ServerOptions, Threading};

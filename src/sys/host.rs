@@ -52,3 +52,9 @@ mod tests {
         assert_eq!(boot_id().unwrap().len(), 36);
     }
 }
+
+/// The name of this machine, as `uname -n` gives it.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

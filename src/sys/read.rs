@@ -56,6 +56,20 @@ pub fn small(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A whole file as text.
+///
+/// # Errors
+/// Those of `open` and `read`; `InvalidData` if it is not UTF-8.
+pub fn text(path: &Path) -> io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// Whether anything has that name.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
 /// The entries of a directory in the order of their names: the path, and whether it is a directory itself.
 ///
 /// # Errors

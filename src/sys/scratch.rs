@@ -3,20 +3,18 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::types::random;
-
 /// A new directory under the system's temporary one, removed with all its contents when dropped. A killed process leaves it behind.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes the directory, readable by this user only.
+    /// Makes the directory `ketcd-<name>`, readable by this user only. `name` is one that nobody else has.
     ///
     /// # Errors
     /// What the system says.
-    pub fn new() -> io::Result<Self> {
+    pub fn new(name: &str) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let path = std::env::temp_dir().join(format!("ketcd-{}", random::uuid().simple()));
+        let path = std::env::temp_dir().join(format!("ketcd-{name}"));
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
