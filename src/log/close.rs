@@ -30,7 +30,6 @@ impl Log {
         let failed = |error| self.home.write_error("close", error);
         writer.finish_segment(self).map_err(failed)?;
         writer.write_snapshot(self).map_err(failed)?;
-        self.write_epochs()?;
         self.directory_dirty.store(true, Ordering::Release);
         self.sync_now()?;
         let closed =

@@ -230,7 +230,8 @@ impl Log {
     }
 
     /// Says that this broker leads in `epoch` from the log's end on (rule L1). Call before the first append of the epoch.
-    /// An epoch that is not newer than the latest changes nothing. Touches no file: the checkpoint follows within a second.
+    /// An epoch that is not newer than the latest changes nothing. Touches no file: the checkpoint
+    /// follows with the next sync, and what is lost before comes back from the batches.
     pub fn begin_epoch(&self, epoch: LeaderEpoch) {
         self.assign_epoch(epoch, self.log_end.load(Ordering::Acquire));
     }

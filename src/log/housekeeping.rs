@@ -2,7 +2,6 @@
 //!
 //! One thread for all directories. It decides; work on a log goes through the log's queue.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -129,15 +128,10 @@ fn retain(logs: &[Arc<Log>], now: Millis) {
     }
 }
 
-/// Timed sync, epoch checkpoint, closing when idle.
+/// Timed sync, and closing when idle.
 fn tend(log: &Arc<Log>) {
     if !log.is_open() {
         return;
-    }
-    if log.epochs_dirty.load(Ordering::Acquire)
-        && let Err(error) = log.write_epochs()
-    {
-        tracing::warn!(partition = %log.partition(), %error, "leader epoch checkpoint is behind");
     }
     let idle_s = log.home.clock.elapsed().as_secs().saturating_sub(log.last_used_s());
     let is_synced = log.recovery_point() >= log.log_end_offset();
@@ -189,16 +183,15 @@ pub(super) fn checkpoint<'a>(
     }
     let known = || logs.clone().filter(|log| log.is_recovered());
     let fill = |kind: Kind, value: fn(&Log) -> i64| {
-        let result = home.store(kind, |offsets| {
-            for log in known() {
-                let value = value(log);
-                // A partition that never had a record needs no line.
-                if value > 0 || offsets.contains_key(log.partition()) {
-                    offsets.insert(log.partition().clone(), value);
-                }
-            }
-        });
-        if let Err(error) = result {
+        let behind: Vec<_> = {
+            let written = lock(&home.checkpoints);
+            let is_behind = |log: &&Arc<Log>| value(log) != written.get(kind, log.partition());
+            known().filter(is_behind).map(|log| (log.partition().clone(), value(log))).collect()
+        };
+        if behind.is_empty() {
+            return;
+        }
+        if let Err(error) = home.store(kind, |offsets| offsets.extend(behind)) {
             tracing::warn!(directory = %home.path().display(), ?kind, %error, "checkpoint is behind");
         }
     };
