@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 use crate::config::TopicConfig;
-use crate::sys::{Faults, Volume, host};
+use crate::sys::host::{self, Limits};
+use crate::sys::{Faults, Volume};
 use crate::types::{BrokerId, Clock, TopicId, TopicPartition, random};
 
 use super::checkpoint;
@@ -49,6 +50,7 @@ pub struct LogDirs {
 pub(super) struct Shared {
     pub node_id: BrokerId,
     pub clock: Clock,
+    limits: Limits,
     pub homes: Vec<Arc<Home>>,
     /// Directories that could not be opened, and why.
     broken: Vec<(PathBuf, String)>,
@@ -138,6 +140,7 @@ impl LogDirs {
         let shared = Arc::new(Shared {
             node_id: options.node_id,
             clock: options.clock,
+            limits,
             homes,
             broken,
             logs: Mutex::new(HashMap::new()),
@@ -271,7 +274,7 @@ impl LogDirs {
         if logs.contains_key(partition) {
             return Err(OpenError::AlreadyOpen { partition: partition.to_string() });
         }
-        check_limits(logs.len())?;
+        check_limits(logs.len(), self.shared.limits)?;
         let found = lock(&self.shared.found).remove(partition);
         let mine = match found {
             Some(found) => self.claim(partition, topic_id, found)?,
@@ -473,8 +476,7 @@ fn read_topic_id(home: &Home, partition: &TopicPartition) -> Option<TopicId> {
 }
 
 /// Refuses a partition more than 70% of the process's files and maps allow: one file and two maps each when all are busy (rule S13).
-fn check_limits(partitions: usize) -> Result<(), OpenError> {
-    let limits = host::limits();
+fn check_limits(partitions: usize, limits: Limits) -> Result<(), OpenError> {
     for (limit, each, what) in [(limits.open_files, 1, "open files"), (limits.maps, 2, "memory maps")] {
         let needed = (partitions as u64 + 1).saturating_mul(each);
         if needed > limit.saturating_mul(7) / 10 {

@@ -113,16 +113,9 @@ impl Rounds {
     }
 }
 
-/// Retention, for logs that have something to retain. Closed logs count too: their size is known, and age is seen when opened.
+/// Retention, for logs that have something to delete: idle ones stay closed.
 fn retain(logs: &[Arc<Log>], now: Millis) {
-    for log in logs {
-        let config = log.config();
-        let has_records = log.log_end_offset() > log.log_start_offset();
-        let bounded =
-            config.cleanup_delete && (config.retention_ms.is_some() || config.retention_bytes.is_some());
-        if !has_records || !bounded || !log.is_recovered() {
-            continue;
-        }
+    for log in logs.iter().filter(|log| log.may_be_retained(now)) {
         // Runs on the log's queue; a failure has been told by then.
         drop(log.apply_retention(now));
     }
