@@ -22,6 +22,7 @@ pub mod header;
 mod leader_hints;
 mod lz4;
 pub mod peer;
+mod peer_error;
 pub mod produce_body;
 mod reader;
 pub mod records;

@@ -185,11 +185,10 @@ fn check(placed: &Placed, order: &mut Order, args: &VerifyArgs, path: &Path, ver
     let mut problem = |what: String| verdict.problems.push(format!("position {}: {what}", placed.position));
     if let Err(error) = verify_crc(&placed.bytes) {
         problem(error.to_string());
-    } else if args.records {
-        if let Err(error) = walk_records(placed) {
+    } else if args.records
+        && let Err(error) = walk_records(placed) {
             problem(error);
         }
-    }
     let named = base_offset(path).unwrap_or_default();
     match order.next_offset {
         _ if header.base_offset < named => {
@@ -249,11 +248,10 @@ fn indexes(path: &Path, batches: &BTreeMap<u64, Known>, verdict: &mut Verdict) {
                 }
             }
             for pair in entries.windows(2) {
-                if let [a, b] = pair {
-                    if a.offset >= b.offset || a.position >= b.position {
+                if let [a, b] = pair
+                    && (a.offset >= b.offset || a.position >= b.position) {
                         problems.push(format!("index entry {} -> {} is out of order", b.offset, b.position));
                     }
-                }
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
