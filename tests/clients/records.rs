@@ -148,7 +148,10 @@ fn kcat_can_write(record: &Record) -> bool {
     let text = |bytes: &[u8]| !bytes.is_empty() && !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok();
     record.key.as_deref().is_none_or(text)
         && record.value.as_ref().is_some_and(|value| !value.is_empty())
-        && record.headers.iter().all(|(_, value)| value.as_deref().is_none_or(|value| value.is_empty() || text(value)))
+        && record
+            .headers
+            .iter()
+            .all(|(_, value)| value.as_deref().is_none_or(|value| value.is_empty() || text(value)))
 }
 
 /// The Python-only clients refuse a record that has neither key nor value.
