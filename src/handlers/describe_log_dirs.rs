@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use kafka_protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -30,10 +31,12 @@ impl Api for DescribeLogDirs {
             });
             pairs.collect()
         });
-        let broker = &context.broker;
-        let directories = broker.log_dirs().directories();
-        let results = directories.iter().map(|directory| describe(broker, directory, asked.as_ref()));
-        Handled::Now(DescribeLogDirsResponse::default().with_results(results.collect()))
+        let broker = Arc::clone(&context.broker);
+        Handled::Later(Box::pin(async move {
+            let directories = broker.log_dirs().inspect().wait().await;
+            let results = directories.iter().map(|directory| describe(&broker, directory, asked.as_ref()));
+            DescribeLogDirsResponse::default().with_results(results.collect())
+        }))
     }
 }
 

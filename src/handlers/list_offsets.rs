@@ -74,7 +74,7 @@ async fn answer(
         Ok(Some((timestamp, offset, epoch))) => response
             .with_timestamp(timestamp)
             .with_offset(offset.get())
-            .with_leader_epoch(epoch.map_or(NONE, LeaderEpoch::get)),
+            .with_leader_epoch(epoch.filter(|_| version >= 4).map_or(NONE, LeaderEpoch::get)),
     }
 }
 

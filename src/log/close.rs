@@ -13,28 +13,33 @@ use super::step::Step;
 impl Log {
     /// Syncs and closes the files of an open log: indexes, producer snapshot and epochs are written, the recovery point is the end.
     /// Runs behind all that was asked for before. The next use opens the log again.
-    pub(super) fn close_files(self: &Arc<Self>) -> Step<Result<(), Unusable>> {
-        self.submit(
-            |log, state| {
-                let State::Open(writer) = state else { return Ok(()) };
-                log.home.check()?;
-                let failed = |error| log.home.write_error("close", error);
-                writer.finish_segment(log).map_err(failed)?;
-                writer.write_snapshot(log).map_err(failed)?;
-                log.write_epochs()?;
-                log.directory_dirty.store(true, Ordering::Release);
-                log.sync_now()?;
-                let closed = Closed::Clean {
-                    active_base: writer.segment.base_offset(),
-                    active_position: writer.position,
-                };
-                log.set_segments(None);
-                *state = State::Closed(closed);
-                log.home.open_logs.fetch_sub(1, Ordering::Relaxed);
-                Ok(())
-            },
-            Err,
-        )
+    ///
+    /// Answers what a clean stop has to remember; `None` if there is nothing on the disk or the log was never recovered.
+    pub(super) fn close_files(self: &Arc<Self>) -> Step<Result<Option<LogEnd>, Unusable>> {
+        self.submit(Self::close_now, Err)
+    }
+
+    fn close_now(self: &Arc<Self>, state: &mut State) -> Result<Option<LogEnd>, Unusable> {
+        let writer = match state {
+            State::Open(writer) => writer,
+            State::Closed(closed) => return Ok(self.clean_end(closed)),
+            State::Gone(error) => return Err(error.clone()),
+            State::Busy => return Err(Unusable::Closed),
+        };
+        self.home.check()?;
+        let failed = |error| self.home.write_error("close", error);
+        writer.finish_segment(self).map_err(failed)?;
+        writer.write_snapshot(self).map_err(failed)?;
+        self.write_epochs()?;
+        self.directory_dirty.store(true, Ordering::Release);
+        self.sync_now()?;
+        let closed =
+            Closed::Clean { active_base: writer.segment.base_offset(), active_position: writer.position };
+        self.set_segments(None);
+        self.home.open_logs.fetch_sub(1, Ordering::Relaxed);
+        let end = self.clean_end(&closed);
+        *state = State::Closed(closed);
+        Ok(end)
     }
 
     /// Writes `leader-epoch-checkpoint` if it is behind and the log has a directory.
@@ -58,9 +63,8 @@ impl Log {
         }
     }
 
-    /// What a clean stop remembers of a closed log; `None` if there is nothing on the disk or it was never recovered.
-    pub(super) fn clean_end(&self) -> Option<LogEnd> {
-        let Some(Closed::Clean { active_base, active_position }) = self.closed() else { return None };
+    fn clean_end(&self, closed: &Closed) -> Option<LogEnd> {
+        let Closed::Clean { active_base, active_position } = *closed else { return None };
         Some(LogEnd {
             partition: self.directory(),
             topic_id: self.topic_id(),

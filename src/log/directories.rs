@@ -58,6 +58,8 @@ pub(super) struct Shared {
     found: Mutex<HashMap<TopicPartition, Found>>,
     was_clean: bool,
     data_may_be_lost: bool,
+    /// Held while the proofs of this run are written.
+    recording: Mutex<()>,
     housekeeper: Mutex<Option<Housekeeper>>,
 }
 
@@ -141,6 +143,7 @@ impl LogDirs {
             found: Mutex::new(found),
             was_clean: clean,
             data_may_be_lost,
+            recording: Mutex::new(()),
             housekeeper: Mutex::new(None),
         });
         shared.record_failures();
@@ -376,6 +379,15 @@ impl LogDirs {
         super::housekeeping::round(&self.shared);
     }
 
+    /// As [`LogDirs::directories`], from a thread that may wait for a disk.
+    pub fn inspect(&self) -> Step<Vec<DirectoryInfo>> {
+        let here = self.clone();
+        match self.shared.homes.first() {
+            Some(home) => home.storage.call(move || here.directories()).map(Option::unwrap_or_default),
+            None => Step::Ready(Vec::new()),
+        }
+    }
+
     /// The faults that a test injects into the directory number `at` of those that work.
     #[must_use]
     pub fn faults(&self, at: usize) -> Option<&Faults> {
@@ -412,20 +424,20 @@ impl LogDirs {
         let closing: Vec<_> = logs.iter().map(|log| log.close_files()).collect();
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let mut complete: Vec<bool> = Vec::with_capacity(closing.len());
+            let mut ends = Vec::with_capacity(closing.len());
             for (log, step) in logs.iter().zip(closing) {
-                let result = step.wait().await;
-                if let Err(error) = &result {
+                let end = step.wait().await;
+                if let Err(error) = &end {
                     tracing::error!(partition = %log.partition(), %error, "log not closed in order");
                 }
-                complete.push(result.is_ok());
+                ends.push(end);
             }
             let storage = shared.homes.first().map(|home| home.storage.clone());
             let finish = move || {
                 if let Some(housekeeper) = housekeeper {
                     housekeeper.stop();
                 }
-                shared.finish(&logs, &complete, broker_epoch.map_or(-1, BrokerEpoch::get));
+                shared.finish(&logs, &ends, broker_epoch.map_or(-1, BrokerEpoch::get));
             };
             match storage {
                 Some(storage) => drop(storage.call(finish).wait().await),
@@ -444,32 +456,44 @@ impl Shared {
                 let (shared, reason) = (shared.clone(), reason.to_owned());
                 // Whoever meets the error may be a thread that must not wait.
                 storage.run(move || {
-                    let Some(shared) = shared.upgrade() else { return };
-                    for home in &shared.homes {
-                        let written = identity::proof_of_this_run(&home.volume, shared.node_id, &reason)
-                            .and_then(|proof| identity::write_proof(&home.volume, &proof));
-                        if let Err(error) = written {
-                            tracing::error!(directory = %home.path().display(), %error, "an I/O error cannot be recorded");
-                        }
+                    if let Some(shared) = shared.upgrade() {
+                        shared.record_failure(&reason);
                     }
                 });
             });
         }
     }
 
+    fn record_failure(&self, reason: &str) {
+        let _one_at_a_time = lock(&self.recording);
+        for home in &self.homes {
+            let written = identity::proof_of_this_run(&home.volume, self.node_id, reason)
+                .and_then(|proof| identity::write_proof(&home.volume, &proof));
+            if let Err(error) = written {
+                tracing::error!(directory = %home.path().display(), %error, "an I/O error cannot be recorded");
+            }
+        }
+    }
+
     /// The end of a clean stop: checkpoints, ends, marker, lock.
-    fn finish(&self, logs: &[Arc<Log>], complete: &[bool], broker_epoch: i64) {
+    fn finish(&self, logs: &[Arc<Log>], ends: &[Result<Option<LogEnd>, Unusable>], broker_epoch: i64) {
         let found = std::mem::take(&mut *lock(&self.found));
+        if let Some(reason) = self.homes.iter().find_map(|home| home.failure()) {
+            self.record_failure(&reason);
+        }
         for (number, home) in self.homes.iter().enumerate() {
             home.empty_graves(i64::MAX);
-            let mine = || logs.iter().zip(complete).filter(|(log, _)| Arc::ptr_eq(&log.home, home));
+            let mine = || logs.iter().zip(ends).filter(|(log, _)| Arc::ptr_eq(&log.home, home));
             let untouched = found.values().filter(|f| f.home == number).filter_map(|f| f.end.clone());
             let ends = LogEnds {
                 directory_id: crate::types::ids::encode_uuid(home.directory_id),
                 broker_epoch,
-                logs: mine().filter_map(|(log, _)| log.clean_end()).chain(untouched).collect(),
+                logs: mine()
+                    .filter_map(|(_, end)| end.as_ref().ok().cloned().flatten())
+                    .chain(untouched)
+                    .collect(),
             };
-            let in_order = mine().all(|(_, complete)| *complete) && home.check().is_ok();
+            let in_order = mine().all(|(_, end)| end.is_ok()) && home.check().is_ok();
             super::housekeeping::checkpoint(home, mine().map(|(log, _)| log), true);
             if in_order {
                 if let Err(error) = identity::leave_clean_ends(&home.volume, &ends) {

@@ -366,14 +366,6 @@ impl Log {
         self.segments.load().is_some()
     }
 
-    /// What is known if the log is closed: for the checkpoint of a clean stop.
-    pub(super) fn closed(&self) -> Option<Closed> {
-        match &lock(&self.slot).state {
-            State::Closed(closed) => Some(closed.clone()),
-            State::Open(_) | State::Busy | State::Gone(_) => None,
-        }
-    }
-
     /// Queues `work` behind all that was asked for before, on a storage thread. `failed` makes an answer of an error.
     pub(super) fn submit<T: Send + 'static>(
         self: &Arc<Self>,

@@ -208,6 +208,7 @@ fn recover(log: &Arc<Log>) -> Result<Opened, Unusable> {
         for base in &listing.bases {
             remove_segment(log, *base).map_err(|error| io(log, error))?;
         }
+        remove_snapshots(log).map_err(|error| io(log, error))?;
         return create(log, start);
     }
     let first_base =
@@ -332,6 +333,17 @@ pub(super) fn remove_segment(log: &Log, base: i64) -> std::io::Result<()> {
     }
     log.directory_dirty.store(true, Ordering::Release);
     log.home.bury(files, None, log.config_ref().file_delete_delay_ms);
+    Ok(())
+}
+
+/// Removes all producer snapshots: the log forgets everything and begins anew.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn remove_snapshots(log: &Log) -> std::io::Result<()> {
+    for at in Listing::read(log)?.unwrap_or_default().snapshots {
+        log.home.volume.remove_file(&SegmentFile::Snapshot.path(&log.directory(), at))?;
+    }
     Ok(())
 }
 

@@ -7,13 +7,13 @@ use crate::types::{LeaderEpoch, Offset};
 use super::error::Unusable;
 use super::handle::{Log, State};
 use super::names::SegmentFile;
-use super::open::{Listing, create_segment, load_producers, remove_segment, writer_after};
+use super::open::{Listing, create_segment, load_producers, remove_segment, remove_snapshots, writer_after};
 use super::producers::Producers;
 use super::scan::{ScanOptions, scan};
 use super::segment::{Need, Segment};
 use super::step::Step;
 use super::storage::lock;
-use super::writer::Writer;
+use super::writer::{Writer, offset};
 
 impl Log {
     /// Cuts the log so that it ends at `end`, or at the beginning of the batch that has it. An `end` at or after the log's end
@@ -30,43 +30,48 @@ impl Log {
         if end.get() >= writer.end_offset {
             return Ok(());
         }
+        let failed = |error| self.home.write_error("truncation", error);
         let _no_sync = lock(&self.syncing);
+        let start = self.log_start_offset();
+        let cut = if end < start { None } else { self.find_cut(end.get()).map_err(failed)? };
+        // What is left of a batch that DeleteRecords went through is nothing.
+        let cut = cut.filter(|cut| cut.end_offset >= start.get());
+        let new_end = cut.as_ref().map_or(end.min(start).get(), |cut| cut.end_offset);
         // ORDER: first nothing above the cut counts as synced, on the disk too; then the cut.
-        let recovery_point = self.recovery_point().min(end);
-        self.home.store_recovery_point(self.partition(), recovery_point)?;
-        if end < self.log_start_offset() {
-            self.restart(writer, end)?;
-        } else {
-            let failed = |error| self.home.write_error("truncation", error);
-            self.cut(writer, end).map_err(failed)?;
-            writer.file.sync().map_err(|error| self.home.fail("truncation", &error))?;
+        let recovery_point = self.recovery_point().get().min(new_end);
+        self.home.store_recovery_point(self.partition(), offset(recovery_point))?;
+        if new_end < start.get() {
+            self.home.store_log_start(self.partition(), offset(new_end))?;
         }
-        let start = self.log_start_offset().min(end).get();
-        let end = writer.end_offset;
-        self.change_epochs(|epochs| epochs.truncate_from_end(end));
-        self.set_offsets(start, end, recovery_point.get().min(end));
+        match cut {
+            Some(cut) => {
+                self.cut(writer, &cut).map_err(failed)?;
+                writer.file.sync().map_err(|error| self.home.fail("truncation", &error))?;
+            }
+            None => self.restart(writer, new_end)?,
+        }
+        self.change_epochs(|epochs| epochs.truncate_from_end(new_end));
+        self.set_offsets(start.get().min(new_end), new_end, recovery_point);
         self.recount();
-        tracing::info!(partition = %self.partition(), end, "log truncated");
+        tracing::info!(partition = %self.partition(), end = new_end, "log truncated");
         Ok(())
     }
 
     /// Removes all segments and begins an empty one at `at`.
-    fn restart(self: &Arc<Self>, writer: &mut Writer, at: Offset) -> Result<(), Unusable> {
+    fn restart(self: &Arc<Self>, writer: &mut Writer, at: i64) -> Result<(), Unusable> {
         let failed = |error| self.home.write_error("truncation", error);
         for segment in self.segments().iter().flat_map(|all| all.iter()) {
             remove_segment(self, segment.base_offset()).map_err(failed)?;
         }
-        *writer = create_segment(self, at.get())?;
+        remove_snapshots(self).map_err(failed)?;
+        *writer = create_segment(self, at)?;
         self.set_segments(Some(vec![Arc::clone(&writer.segment)]));
         Ok(())
     }
 
-    fn cut(self: &Arc<Self>, writer: &mut Writer, end: Offset) -> std::io::Result<()> {
+    fn cut(self: &Arc<Self>, writer: &mut Writer, cut: &Cut) -> std::io::Result<()> {
         let Some(segments) = self.segments() else { return Ok(()) };
-        // The segment that will be active: the last one that begins before the cut, or the first.
-        let at = segments.partition_point(|segment| segment.base_offset() < end.get()).saturating_sub(1);
-        let Some(target) = segments.get(at).cloned() else { return Ok(()) };
-        let position = self.cut_position(&target, end.get())?;
+        let Cut { at, ref target, position, .. } = *cut;
         for later in segments.iter().skip(at + 1).rev() {
             remove_segment(self, later.base_offset())?;
         }
@@ -96,15 +101,24 @@ impl Log {
         Ok(())
     }
 
-    /// Where the batch with offset `end` begins in `segment`.
-    fn cut_position(&self, segment: &Arc<Segment>, end: i64) -> std::io::Result<u32> {
+    /// Where the batch with offset `end` begins; `None` if the log has no segments.
+    fn find_cut(&self, end: i64) -> std::io::Result<Option<Cut>> {
+        let Some(segments) = self.segments() else { return Ok(None) };
+        // The segment that will be active: the last one that begins before the cut, or the first.
+        let at = segments.partition_point(|segment| segment.base_offset() < end).saturating_sub(1);
+        let Some(target) = segments.get(at).cloned() else { return Ok(None) };
         let invalid = |error: String| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+        let (end_offset, end_position) = target.tail();
         for _ in 0..64 {
-            let attempt = segment
-                .map(segment.size_bytes(), self.config_ref().segment_bytes)
-                .and_then(|map| segment.position_of(&map, end));
+            let attempt = target.map(end_position, self.config_ref().segment_bytes).and_then(|map| {
+                let position = target.position_of(&map, end)?;
+                if position == end_position {
+                    return Ok((position, end_offset));
+                }
+                Ok((position, target.header_at(&map, position, end_position)?.base_offset))
+            });
             match attempt {
-                Ok(position) => return Ok(position),
+                Ok((position, end_offset)) => return Ok(Some(Cut { at, target, position, end_offset })),
                 Err(Need::Failed(error)) => return Err(invalid(error.to_string())),
                 Err(need) => self.satisfy(need).map_err(|error| invalid(error.to_string()))?,
             }
@@ -116,4 +130,15 @@ impl Log {
         let size = self.segments().iter().flat_map(|all| all.iter()).map(|s| u64::from(s.size_bytes())).sum();
         self.size_bytes.store(size, std::sync::atomic::Ordering::Relaxed);
     }
+}
+
+/// Where a log is cut.
+struct Cut {
+    /// Index of the segment that will be the last.
+    at: usize,
+    target: Arc<Segment>,
+    /// Where it will end.
+    position: u32,
+    /// The log's new end.
+    end_offset: i64,
 }

@@ -89,7 +89,11 @@ impl Inspector {
             .await
             .map_err(|error| error.into_metadata_error("watching the keys", timeout))?;
         let (requests, responses) = stream.split();
-        Ok(EntryStream { _requests: requests, responses: Responses::new(responses), keys: self.keys.clone() })
+        Ok(EntryStream {
+            _requests: requests,
+            responses: Responses::new(responses, 0),
+            keys: self.keys.clone(),
+        })
     }
 }
 
@@ -102,7 +106,7 @@ impl EntryStream {
         let ended = |why: String| MetadataError::Refused { what: "watching the keys".into(), why };
         loop {
             match self.responses.next().await.map_err(ended)? {
-                Batch::Compacted => return Err(ended("the revision is compacted".into())),
+                Batch::Compacted | Batch::Behind => return Err(ended("the revision is compacted".into())),
                 Batch::Events { events, .. } if events.is_empty() => {}
                 Batch::Events { events, .. } => {
                     return Ok(events.into_iter().map(|event| entry(&self.keys, event)).collect());

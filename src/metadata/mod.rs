@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch as tokio_watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use admin::audit::{AuditEntry, KEPT as AUDIT_ENTRIES_KEPT};
@@ -61,6 +62,9 @@ use crate::types::{BrokerEpoch, BrokerId, Clock, ProducerId, TopicId};
 /// How long the first image may take after the registration.
 const FIRST_IMAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a graceful stop waits for the last audit entries.
+const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// This broker's part in the cluster's metadata. Cheap to clone. Dropping all clones ends the threads but not the lease, as the
 /// death of the process would; [`Metadata::close`] ends both.
 #[derive(Clone)]
@@ -74,6 +78,8 @@ struct Inner {
     producer_ids: Arc<ProducerIds>,
     audit: mpsc::Sender<Record<AuditValue>>,
     audit_dropped: Arc<AtomicU64>,
+    audit_closing: CancellationToken,
+    audit_writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
     clock: Clock,
     /// The metadata thread's runtime, where admin calls run.
     runtime: Handle,
@@ -133,9 +139,11 @@ impl Metadata {
             closing: feed_closing.clone(),
             resync_interval: options.resync_interval,
             accept_rollback: options.accept_rollback,
+            suspicions: 0,
             logged: BTreeSet::new(),
         };
         let registrar = Registrar {
+            session: Arc::clone(&session),
             connector: Connector::new(options.connection.clone())?,
             keys: keys.clone(),
             old_lease: state_file.state().lease,
@@ -170,11 +178,12 @@ impl Metadata {
         };
         let (audit, entries) = mpsc::channel(admin::audit::WAITING_MAX);
         let audit_dropped = Arc::new(AtomicU64::new(0));
-        runtime.spawn(admin::audit::write_entries(
+        let audit_closing = CancellationToken::new();
+        let audit_writer = runtime.spawn(admin::audit::write_entries(
             admin.clone(),
             entries,
             Arc::clone(&audit_dropped),
-            feed_closing.clone(),
+            audit_closing.clone(),
         ));
         let metadata = Self(Arc::new(Inner {
             admin,
@@ -184,6 +193,8 @@ impl Metadata {
             producer_ids: Arc::new(ProducerIds::new(state_file)),
             audit,
             audit_dropped,
+            audit_closing,
+            audit_writer: tokio::sync::Mutex::new(Some(audit_writer)),
             clock,
             runtime,
             session_closing,
@@ -382,6 +393,10 @@ impl Metadata {
 
     /// Ends the session: the lease is revoked, then the threads end. To be called last, after the logs are closed.
     pub async fn close(&self) {
+        self.0.audit_closing.cancel();
+        if let Some(writer) = self.0.audit_writer.lock().await.take() {
+            let _ = tokio::time::timeout(AUDIT_FLUSH_TIMEOUT, writer).await;
+        }
         self.0.session.graceful.store(true, Ordering::Release);
         self.0.session_closing.cancel();
         if let Some(ended) = self.0.session_ended.lock().await.take() {

@@ -322,7 +322,7 @@ pub fn patch_leader_epoch(bytes: &mut [u8], leader_epoch: i32) -> Result<(), Bat
 
 /// Writes the largest timestamp, and with `log_append_time` also the attribute that makes it the timestamp of every record
 /// (`message.timestamp.type=LogAppendTime`); without it the attribute is cleared. The CRC is corrected by its difference
-/// ([`crc_shift`]): a wrong CRC stays wrong.
+/// (`crc_shift`): a wrong CRC stays wrong.
 ///
 /// # Errors
 /// As [`patch_base_offset`].

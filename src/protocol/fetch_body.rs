@@ -113,7 +113,7 @@ const PARTITION_BYTES: usize = 96;
 impl FetchedPartition {
     /// A partition with no records and no error: offsets -1, nothing optional.
     #[must_use]
-    pub const fn new(index: i32) -> Self {
+    pub fn new(index: i32) -> Self {
         Self {
             index,
             error: ErrorCode::None,
@@ -125,13 +125,13 @@ impl FetchedPartition {
             diverging_epoch: None,
             current_leader: None,
             snapshot_id: None,
-            records: SmallVec::new_const(),
+            records: Chunks::new(),
         }
     }
 
     /// A partition that has only an error.
     #[must_use]
-    pub const fn failed(index: i32, error: ErrorCode) -> Self {
+    pub fn failed(index: i32, error: ErrorCode) -> Self {
         let mut partition = Self::new(index);
         partition.error = error;
         partition

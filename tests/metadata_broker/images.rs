@@ -1,11 +1,12 @@
 //! The image: pages, compaction, garbage, comparison with a full read.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_client::{Client, Txn, TxnOp};
 use ketcd::metadata::Metadata;
 use ketcd::types::{TopicId, random};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::proxy::Proxy;
 use crate::server::{Broker, Server, new_topic, options};

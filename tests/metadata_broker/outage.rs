@@ -1,9 +1,10 @@
 //! etcd is killed or frozen under a living broker.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ketcd::metadata::{Metadata, MetadataError};
 use ketcd::types::BrokerId;
+use tokio::time::Instant;
 
 use crate::server::{Broker, Server, new_topic};
 

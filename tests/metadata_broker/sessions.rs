@@ -1,10 +1,11 @@
 //! Registration, lifetimes, ids, the end of leases.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ketcd::metadata::{Metadata, MetadataError};
 use ketcd::types::{BrokerEpoch, BrokerId};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::proxy::Proxy;
 use crate::server::{Broker, SOON, Server, options};

@@ -37,6 +37,10 @@ fn after_the_first_append_small_appends_and_tail_reads_do_not_leave_the_calling_
     let fixture = Fixture::new();
     let log = fixture.log(config());
     append_ok(&log, batch(NOW, &[b"first"]));
+    // The answer comes a moment before the storage thread hands the writer back.
+    while log.with_open_writer(|_| ()).is_none() {
+        std::thread::yield_now();
+    }
     let before = sys::blocked_calls();
     let _guard = sys::forbid_blocking();
     let mut ready = 0;

@@ -37,7 +37,7 @@ fn damage(fixture: &Fixture, chosen: impl Fn(&str) -> bool, damage: impl Fn(&mut
 #[allow(clippy::ptr_arg)] // one of several ways to damage a file
 fn garble(bytes: &mut Vec<u8>) {
     for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = byte.wrapping_add(101 + i as u8);
+        *byte = byte.wrapping_add(101).wrapping_add(i as u8);
     }
 }
 
@@ -78,6 +78,11 @@ fn every_file_beside_the_segments_can_be_damaged_or_missing_without_loss() {
                 let log = fixture.log(rolling());
                 fill(&log);
                 let expected = consume(&log, 0, 120, 1 << 20);
+                let other = fixture.log_of("other", 0, config());
+                append_ok(&other, batch(NOW, &[b"deleted"]));
+                other.update_high_watermark(at(1));
+                other.delete_records_before(at(1)).wait_blocking().unwrap();
+                drop(other);
                 fixture.dirs().registered().unwrap();
                 fixture.dirs().housekeep();
                 drop(log);

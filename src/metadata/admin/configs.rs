@@ -33,7 +33,7 @@ impl Admin {
                 .await?
                 .unwrap_or_else(|| (Record::new(ConfigValue::default()), 0));
             let entries = change(&record.value.entries).map_err(AlterError::Refused)?;
-            if entries == record.value.entries && read_revision > 0 {
+            if entries == record.value.entries && (read_revision > 0 || entries.is_empty()) {
                 return Ok(self.visible(read_revision).await?);
             }
             let wanted = entries.clone();

@@ -63,6 +63,9 @@ pub(super) struct Session {
     outage: Mutex<Option<Outage>>,
     outage_total_ms: AtomicU64,
     refusal: Mutex<Option<MetadataError>>,
+    refused: AtomicBool,
+    /// The highest revision that an image of this process had.
+    seen_revision: AtomicI64,
     data_may_be_lost: AtomicBool,
     /// The end is a graceful one: the lease is revoked. Otherwise it is left to itself, as by a death.
     pub graceful: AtomicBool,
@@ -89,6 +92,8 @@ impl Session {
             outage: Mutex::new(None),
             outage_total_ms: AtomicU64::new(0),
             refusal: Mutex::new(None),
+            refused: AtomicBool::new(false),
+            seen_revision: AtomicI64::new(0),
             data_may_be_lost: AtomicBool::new(data_may_be_lost),
             graceful: AtomicBool::new(false),
             registrations: watch::Sender::new(BrokerEpoch(0)),
@@ -115,7 +120,7 @@ impl Session {
 
     /// Past the deadline, or seen to be gone, or refused. One atomic in the common case.
     pub fn is_fenced(&self) -> bool {
-        self.remaining().is_zero() || self.is_lost()
+        self.remaining().is_zero() || self.is_lost() || self.refused.load(Ordering::Acquire)
     }
 
     fn remaining(&self) -> Duration {
@@ -182,7 +187,12 @@ impl Session {
             tracing::error!(%error, "this broker does not follow etcd any more");
             *refusal = Some(error);
         }
-        self.set_deadline(Duration::ZERO);
+        self.refused.store(true, Ordering::Release);
+    }
+
+    /// The highest revision that an image of this process had (rule E13).
+    pub fn seen_revision(&self) -> i64 {
+        self.seen_revision.load(Ordering::Acquire)
     }
 
     /// Fails at once while etcd does not answer.
@@ -241,6 +251,7 @@ impl Session {
 
     /// Compares a new image with what the supervisor believes: a DELETE of our own key beats any renewal.
     pub fn observe(&self, image: &ClusterImage) {
+        self.seen_revision.fetch_max(image.revision, Ordering::AcqRel);
         let (Some(broker), epoch) = (self.broker(), self.epoch()) else { return };
         if image.revision < epoch.get() {
             return;
@@ -351,6 +362,17 @@ mod tests {
         assert!(session.is_fenced());
         session.registered(BrokerId(1), BrokerEpoch(9), 78, Duration::from_secs(1_000_000));
         assert!(!session.is_fenced());
+    }
+
+    #[test]
+    fn a_refused_etcd_fences_whatever_the_renewals_say() {
+        let clock = Clock::manual(1_000);
+        let session = registered(&clock);
+        let error = MetadataError::RolledBack { seen: 9, now: 3 };
+        session.refuse(error.clone());
+        session.set_deadline(Duration::from_secs(1_000_000));
+        assert!(session.is_fenced());
+        assert_eq!(session.check_reachable(), Err(error));
     }
 
     #[test]

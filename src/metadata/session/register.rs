@@ -1,10 +1,11 @@
 //! Registration: which cluster this is, which id this broker has, and who else may hold it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::deadline_of;
+use super::{Session, deadline_of};
 use crate::metadata::client::{CallError, Connector};
 use crate::metadata::error::MetadataError;
 use crate::metadata::keys::{AutoIdValue, BrokerLiveValue, ClusterValue, Key, Keys, LAYOUT_VERSION, Record};
@@ -35,6 +36,7 @@ pub(in crate::metadata) struct Held {
 
 /// Makes registrations.
 pub(in crate::metadata) struct Registrar {
+    pub session: Arc<Session>,
     pub connector: Connector,
     pub keys: Keys,
     pub options: MetadataOptions,
@@ -54,11 +56,21 @@ impl Registrar {
     /// [`MetadataError::Unreachable`] to try again; others need a person.
     pub async fn register(&mut self, data_may_be_lost: bool) -> Result<Held, MetadataError> {
         for _ in 0..ATTEMPTS {
-            let cluster = self.look_at_cluster().await?;
-            let id = self.take_node_id().await?;
             let sent = self.options.clock.elapsed();
-            let (lease, granted) =
-                self.connector.grant(self.options.session_ttl).await.map_err(unreachable)?;
+            // The lease needs none of the others' answers: one round trip less at every start.
+            let (cluster, granted) =
+                tokio::join!(self.look_at_cluster(), self.connector.grant(self.options.session_ttl));
+            let cluster = match (cluster, &granted) {
+                (Ok(cluster), _) => cluster,
+                (Err(error), Ok((lease, _))) => {
+                    let _ = self.connector.revoke(*lease).await;
+                    return Err(error);
+                }
+                (Err(error), Err(_)) => return Err(error),
+            };
+            let (lease, granted) = granted.map_err(unreachable)?;
+            self.first = false;
+            let id = self.take_node_id().await?;
             self.remember(move |state| state.lease = lease).await;
             let value = self.value();
             let txn = shapes::register(&self.keys, id, &value, lease, data_may_be_lost, cluster);
@@ -101,7 +113,7 @@ impl Registrar {
     }
 
     /// Checks that this etcd is the one this node belongs to (rule E13), and what the registration must compare.
-    async fn look_at_cluster(&mut self) -> Result<ClusterKey, MetadataError> {
+    async fn look_at_cluster(&self) -> Result<ClusterKey, MetadataError> {
         let registry = async {
             if !self.first || self.options.allow_kubernetes {
                 return Ok(false);
@@ -121,7 +133,7 @@ impl Registrar {
             return Err(MetadataError::SharedWithKubernetes);
         }
         let state = self.state_file.state();
-        let seen = state.highest_revision;
+        let seen = state.highest_revision.max(self.session.seen_revision());
         if now < seen && !self.options.accept_rollback {
             return Err(MetadataError::RolledBack { seen, now });
         }
@@ -160,7 +172,6 @@ impl Registrar {
                 ClusterKey::Absent(Record::new(value))
             }
         };
-        self.first = false;
         if self.options.accept_rollback {
             self.remember(move |state| state.highest_revision = now).await;
         }

@@ -27,6 +27,8 @@ const RENEWAL_TIMEOUT_MAX: Duration = Duration::from_millis(1_500);
 const RETRY: Duration = Duration::from_millis(500);
 /// Time between attempts to register again when a person has to act.
 const REFUSED_RETRY: Duration = Duration::from_secs(5);
+/// An etcd that looks like its own past this often in a row is refused (rule E13); old servers give a stale read now and then.
+pub(in crate::metadata) const SUSPICIONS_MAX: u32 = 5;
 /// Longest wait for the lease to be revoked at a graceful stop.
 const REVOKE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -39,6 +41,10 @@ pub(in crate::metadata) struct Supervisor {
     stream: Option<(LeaseKeeper, LeaseKeepAliveStream)>,
     /// A renewal failed: before the next one counts, our own key must be seen to stand.
     doubtful: bool,
+    /// How often in a row etcd looked like another cluster, or like its own past.
+    suspicions: u32,
+    /// What was said last, to be said once.
+    last_error: Option<MetadataError>,
     /// The candidacy being entered.
     campaign: Option<JoinHandle<()>>,
 }
@@ -53,7 +59,17 @@ enum Renewal {
 
 impl Supervisor {
     pub fn new(session: Arc<Session>, registrar: Registrar, closing: CancellationToken) -> Self {
-        Self { session, registrar, closing, held: None, stream: None, doubtful: false, campaign: None }
+        Self {
+            session,
+            registrar,
+            closing,
+            held: None,
+            stream: None,
+            doubtful: false,
+            suspicions: 0,
+            last_error: None,
+            campaign: None,
+        }
     }
 
     /// Runs until closing. `started` gets the first registration's epoch, or why there is none.
@@ -64,9 +80,13 @@ impl Supervisor {
         if failed {
             return;
         }
-        while !self.closing.is_cancelled() {
-            let pause = self.step().await;
-            let closing = self.closing.clone();
+        let closing = self.closing.clone();
+        loop {
+            let pause = tokio::select! {
+                biased;
+                () = closing.cancelled() => break,
+                pause = self.step() => pause,
+            };
             tokio::select! {
                 biased;
                 () = closing.cancelled() => break,
@@ -109,6 +129,8 @@ impl Supervisor {
         self.held = Some(held);
         self.stream = None;
         self.doubtful = false;
+        self.suspicions = 0;
+        self.last_error = None;
     }
 
     /// One round: renew, or register again. Gives the time until the next one.
@@ -226,11 +248,17 @@ impl Supervisor {
                 RETRY
             }
             Err(error @ (MetadataError::RolledBack { .. } | MetadataError::ClusterIdMismatch { .. })) => {
-                self.session.refuse(error);
-                REFUSED_RETRY
+                self.suspicions += 1;
+                if self.suspicions >= SUSPICIONS_MAX {
+                    self.session.refuse(error);
+                }
+                RETRY
             }
             Err(error) => {
-                error!(%error, "cannot register again, this broker stays fenced");
+                if self.last_error.as_ref() != Some(&error) {
+                    error!(%error, "cannot register again, this broker stays fenced");
+                    self.last_error = Some(error);
+                }
                 REFUSED_RETRY
             }
         }

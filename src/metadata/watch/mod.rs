@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use etcd_client::{WatchRequestSender, WatchResponseStream};
+use etcd_client::WatchRequestSender;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -23,6 +23,7 @@ use super::error::MetadataError;
 use super::image::ClusterImage;
 use super::keys::{Keys, prefix_end};
 use super::session::Session;
+use super::session::supervisor::SUSPICIONS_MAX;
 use super::state_file::StateFile;
 use responses::{Batch, Responses};
 
@@ -107,6 +108,9 @@ pub(super) struct Feed {
     pub closing: CancellationToken,
     pub resync_interval: Duration,
     pub accept_rollback: bool,
+    /// How often in a row etcd looked like its own past.
+    pub suspicions: u32,
+    /// Trouble that was logged already.
     pub logged: BTreeSet<String>,
 }
 
@@ -165,9 +169,13 @@ impl Feed {
         if snapshot.revision < known && !self.accept_rollback {
             let error = MetadataError::RolledBack { seen: known, now: snapshot.revision };
             let why = error.to_string();
-            self.session.refuse(error);
+            self.suspicions += 1;
+            if self.suspicions >= SUSPICIONS_MAX {
+                self.session.refuse(error);
+            }
             return Err(why);
         }
+        self.suspicions = 0;
         let Applied { image, facts } = from_snapshot(&self.keys, &snapshot.entries, snapshot.revision);
         self.report(facts);
         debug!(keys = snapshot.entries.len(), pages = snapshot.pages, revision = snapshot.revision, "read");
@@ -211,14 +219,13 @@ impl Feed {
         match opened {
             Ok(stream) => {
                 let (requests, responses) = stream.split();
-                self.consume(requests, responses).await
+                self.consume(requests, Responses::new(responses, start)).await
             }
             Err(error) => ended(&error),
         }
     }
 
-    async fn consume(&mut self, mut requests: WatchRequestSender, responses: WatchResponseStream) -> End {
-        let mut responses = Responses::new(responses);
+    async fn consume(&mut self, mut requests: WatchRequestSender, mut responses: Responses) -> End {
         let closing = self.closing.clone();
         let cell = Arc::clone(&self.cell);
         let mut resync = tokio::time::interval(self.resync_interval);
@@ -238,6 +245,7 @@ impl Feed {
                 batch = responses.next() => match batch {
                     Ok(Batch::Events { events, progress }) => self.advance(&events, progress, &mut check),
                     Ok(Batch::Compacted) => return End::Reload("the watch fell behind etcd's compaction"),
+                    Ok(Batch::Behind) => return End::Reload("etcd is behind what this broker has seen"),
                     Err(why) => return End::Stream(why),
                 },
                 () = cell.nudge.notified() => {

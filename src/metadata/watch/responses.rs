@@ -23,6 +23,8 @@ pub(in crate::metadata) enum Batch {
     },
     /// The watch fell behind the server's compaction.
     Compacted,
+    /// The server is before the revision that was asked for: it went back in time, or this member is stale.
+    Behind,
 }
 
 /// A stream of watch responses.
@@ -32,8 +34,9 @@ pub(in crate::metadata) struct Responses {
 }
 
 impl Responses {
-    pub fn new(stream: WatchResponseStream) -> Self {
-        Self { stream, collector: Collector::default() }
+    /// The responses to a watch that was asked to start at revision `start`.
+    pub fn new(stream: WatchResponseStream, start: i64) -> Self {
+        Self { stream, collector: Collector { start, ..Collector::default() } }
     }
 
     /// The next batch; an error is the stream's end. Cancel safe: nothing taken from the stream is lost.
@@ -67,6 +70,9 @@ struct Collector {
     whole: usize,
     progress: i64,
     compacted: bool,
+    behind: bool,
+    /// The revision that the watch was asked to start at.
+    start: i64,
 }
 
 impl Collector {
@@ -81,7 +87,9 @@ impl Collector {
         let revision = response.header.map_or(0, |header| header.revision);
         if response.events.is_empty() {
             // The answer to the request for the watch carries a revision, but promises nothing about it.
-            if !response.created {
+            if response.created {
+                self.behind = revision > 0 && revision + 1 < self.start;
+            } else {
                 self.progress = self.progress.max(revision);
             }
             return Ok(());
@@ -96,6 +104,9 @@ impl Collector {
     fn batch(&mut self) -> Option<Batch> {
         if self.compacted {
             return Some(Batch::Compacted);
+        }
+        if self.behind {
+            return Some(Batch::Behind);
         }
         let progress = std::mem::take(&mut self.progress);
         let events: Vec<KeyEvent> = self.events.drain(..std::mem::take(&mut self.whole)).collect();
@@ -139,7 +150,7 @@ mod tests {
             Some(Batch::Events { events, progress }) => {
                 (events.iter().map(|event| event.mod_revision).collect(), progress)
             }
-            Some(Batch::Compacted) => panic!("compacted"),
+            Some(other) => panic!("{other:?}"),
             None => (vec![], 0),
         }
     }
@@ -174,5 +185,16 @@ mod tests {
         let compacted = PbWatchResponse { canceled: true, compact_revision: 7, ..Default::default() };
         collector.take(compacted).unwrap();
         assert_eq!(collector.batch(), Some(Batch::Compacted));
+    }
+
+    #[test]
+    fn a_server_before_our_time_is_noticed() {
+        let created = PbWatchResponse { created: true, ..response(9, &[], false) };
+        let mut collector = Collector { start: 10, ..Collector::default() };
+        collector.take(created.clone()).unwrap();
+        assert_eq!(collector.batch(), None);
+        let mut collector = Collector { start: 11, ..Collector::default() };
+        collector.take(created).unwrap();
+        assert_eq!(collector.batch(), Some(Batch::Behind));
     }
 }
