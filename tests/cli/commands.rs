@@ -144,6 +144,7 @@ fn the_cluster_is_one_screen_and_healthy() {
     let report = broker.run(&["cluster", "-o", "json"]).json();
     assert_eq!(report["healthy"], true);
     assert_eq!(report["brokers"][0]["reachable"], true);
+    assert!(report["brokers"][0]["size_bytes"].is_u64(), "{report}");
     assert!(report["cluster_id"].is_string(), "{report}");
     broker.run(&["cluster", "health"]).ok();
 }
