@@ -13,7 +13,7 @@ use crate::cli::client::{Cluster, ConnectArgs, by_leader};
 use crate::cli::exit::{CliError, Exit, Outcome};
 use crate::cli::offsets::{At, offsets};
 use crate::cli::output::{self, Stdout};
-use crate::protocol::batch::{BATCH_HEADER_BYTES, BatchHeader, split, verify_crc};
+use crate::protocol::batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, split, verify_crc};
 use crate::protocol::compression::decompress;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::peer::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -218,9 +218,13 @@ impl Consumer {
         let Some(next) = self.next.get(&index).copied() else { return Ok(()) };
         let end = self.ends.as_ref().and_then(|ends| ends.get(&index).copied()).unwrap_or(i64::MAX);
         let mut position = next;
-        let mut batches = split(data.records.as_ref().unwrap_or(&Bytes::new()));
-        // A last batch that is cut off is normal: the rest comes with the next fetch.
-        while let Some(Ok((header, batch))) = batches.next() {
+        for batch in split(data.records.as_ref().unwrap_or(&Bytes::new())) {
+            let (header, batch) = match batch {
+                Ok(batch) => batch,
+                // A last batch that is cut off is normal: the rest comes with the next fetch.
+                Err(BatchError::Truncated { .. }) => break,
+                Err(error) => return Err(self.corrupt(index, position, &error.to_string())),
+            };
             if header.next_offset() <= next {
                 continue;
             }
