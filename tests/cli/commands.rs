@@ -241,3 +241,24 @@ fn the_files_of_a_running_broker_verify() {
     assert!(ours[0]["index_entries"].as_u64().unwrap() > 10, "{verdicts}");
     assert!(ours[0]["time_index_entries"].as_u64().unwrap() > 0, "{verdicts}");
 }
+
+#[test]
+fn a_consumer_goes_on_where_it_was_when_the_broker_is_killed_and_comes_back() {
+    let Some(broker) = Broker::with_data() else { return };
+    let topic = name("restart");
+    broker.run(&["topic", "create", &topic, "-p", "1"]).ok();
+    broker.run_with(&["topic", "produce", &topic], "1\n2\n").ok();
+    let mut consumer = ketcd()
+        .args(["topic", "consume", &topic, "--from", "start", "-n", "4", "--timeout", "20s"])
+        .args(["-b", &broker.address])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(consumer.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!((lines.next(), lines.next()), (Some("1".to_owned()), Some("2".to_owned())));
+    let broker = broker.kill_and_restart();
+    broker.run_with(&["topic", "produce", &topic, "--timeout", "20s"], "3\n4\n").ok();
+    assert_eq!(lines.collect::<Vec<_>>(), ["3", "4"]);
+    assert_eq!(consumer.wait().unwrap().code(), Some(0));
+}

@@ -94,9 +94,34 @@ impl Broker {
         if let Ok(address) = std::env::var("KETCD_TEST_BROKER") {
             return Self { address, etcd: None, process: None, scratch: TempDir::new().unwrap() };
         }
-        let scratch = TempDir::new().unwrap();
+        Self::launch(TempDir::new().unwrap(), &["--ephemeral", "--port", "0"])
+    }
+
+    /// A broker of ours with data that outlives it, on a port of its own: `None` if another broker is to be tested.
+    pub fn with_data() -> Option<Self> {
+        if std::env::var_os("KETCD_TEST_BROKER").is_some() {
+            return None;
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Some(Self::on(TempDir::new().unwrap(), port))
+    }
+
+    /// Kills the broker, without a chance to say good-bye, and starts it again on its data.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.stop();
+        let port = self.address.rsplit_once(':').unwrap().1.parse().unwrap();
+        Self::on(std::mem::replace(&mut self.scratch, TempDir::new().unwrap()), port)
+    }
+
+    fn on(scratch: TempDir, port: u16) -> Self {
+        let data = scratch.path().join("data").to_str().unwrap().to_owned();
+        Self::launch(scratch, &["--data", &data, "--port", &port.to_string()])
+    }
+
+    fn launch(scratch: TempDir, args: &[&str]) -> Self {
         let mut process = ketcd()
-            .args(["dev", "--ephemeral", "--port", "0"])
+            .arg("dev")
+            .args(args)
             .env("TMPDIR", scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -141,11 +166,17 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
+impl Broker {
+    fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

@@ -22,9 +22,12 @@ use crate::protocol::peer::messages::metadata_response::MetadataResponseTopic;
 use crate::protocol::peer::messages::{FetchRequest, FetchResponse};
 use crate::protocol::peer::{Peer, PeerError};
 use crate::protocol::records::walk;
+use crate::types::Clock;
 
 /// How long a broker may hold a fetch that has nothing to give.
 const WAIT: Duration = Duration::from_millis(500);
+/// Pause before brokers are asked again after an error.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Bytes asked for from one partition at a time. A larger batch comes anyway (KIP-74).
 const PARTITION_BYTES: i32 = 1 << 20;
 /// The first version that names topics by id.
@@ -105,8 +108,21 @@ pub async fn run(args: ConsumeArgs) -> Outcome {
         left: args.count.unwrap_or(u64::MAX),
         printer: Printer { name: args.topic, pattern: args.format, form: args.output, out: output::stdout() },
     };
+    let clock = Clock::system();
+    let mut lost_since = None;
     while !consumer.is_done() {
-        consumer.round(&mut cluster).await?;
+        match consumer.round(&mut cluster).await {
+            Ok(()) => lost_since = None,
+            // A broker that restarts is back soon: what was read is remembered here.
+            Err(error) if error.exit == Exit::Unreachable => {
+                let since = *lost_since.get_or_insert_with(|| clock.elapsed());
+                if clock.elapsed().saturating_sub(since) > cluster.timeout() {
+                    return Err(error);
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
     consumer.printer.out.flush()?;
     Ok(())
@@ -167,7 +183,7 @@ impl Consumer {
         }
         self.printer.out.flush()?;
         if stale && !self.is_done() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
             self.topic = cluster.topic(&self.printer.name).await?;
         }
         Ok(())
