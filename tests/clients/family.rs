@@ -19,7 +19,7 @@ pub enum Family {
     FranzGo,
 }
 
-use Family::{Aiokafka, ConfluentKafka, FranzGo, Java, Kafkajs, KafkaPython, Kcat};
+use Family::{Aiokafka, ConfluentKafka, FranzGo, Java, KafkaPython, Kafkajs, Kcat};
 
 impl Family {
     pub const ALL: [Self; 7] = [Kcat, ConfluentKafka, KafkaPython, Aiokafka, Kafkajs, Java, FranzGo];
