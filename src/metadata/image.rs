@@ -6,13 +6,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::keys::{BrokerMetaValue, TopicValue};
 use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId, TopicName};
 
 /// Everything this broker knows of the cluster, at one etcd revision. Cloning shares all entries.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ClusterImage {
-    /// The etcd revision up to which events are applied.
+    /// The etcd revision up to which this image is complete, as far as the server said.
     pub revision: i64,
+    /// The largest `mod_revision` applied, <= `revision`. Events up to it are old (rule E7).
+    pub events_revision: i64,
     /// The cluster's id in Kafka's base64 form.
     pub cluster_id: Arc<str>,
     /// Brokers with a live registration.
@@ -21,12 +24,29 @@ pub struct ClusterImage {
     pub intact: BTreeMap<BrokerId, BrokerEpoch>,
     /// The elected controller and its fence, if there is one.
     pub controller: Option<(BrokerId, ControllerEpoch)>,
+    /// All candidates by lease; the one with the smallest epoch is the controller.
+    pub candidates: BTreeMap<i64, CandidateImage>,
+    /// What outlives a broker's registration.
+    pub broker_meta: BTreeMap<BrokerId, Arc<BrokerMetaValue>>,
     /// Topics by name; a topic whose deletion has begun is not here.
     pub topic_names: BTreeMap<TopicName, TopicId>,
     /// Topics by id, those being deleted included.
     pub topics: BTreeMap<TopicId, Arc<TopicImage>>,
+    /// What each topic's value says: the state of partitions without a record of their own follows from it.
+    pub topic_values: BTreeMap<TopicId, Arc<TopicValue>>,
     /// Dynamic configuration by entity: key -> value.
     pub configs: BTreeMap<ConfigEntity, Arc<BTreeMap<String, String>>>,
+}
+
+/// A candidate for the controller's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CandidateImage {
+    /// The candidate.
+    pub broker: BrokerId,
+    /// Its lifetime.
+    pub broker_epoch: BrokerEpoch,
+    /// `create_revision` of its key.
+    pub epoch: ControllerEpoch,
 }
 
 /// A live broker: the value of `brokers/live/<id>` and its epoch.

@@ -1,0 +1,144 @@
+//! `brokers/..`: registrations (leased), what outlives them, and automatic node ids.
+//!
+//! Scope: one key per broker in each of `live`, `intact` and `meta`; one per automatic id in `ids`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Key, decode_number};
+use crate::metadata::image::Endpoint;
+use crate::types::BrokerId;
+
+/// Prefix of the automatic ids, after the cluster's prefix.
+pub(super) const AUTO_IDS: &str = "brokers/ids/";
+
+/// Digits of an automatic id, so that key order is number order.
+const AUTO_ID_DIGITS: usize = 10;
+
+/// Value of `brokers/live/<id>`. Its `create_revision` is the broker epoch (rule E3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerLiveValue {
+    /// Names one process lifetime before its epoch is known.
+    pub incarnation: Uuid,
+    /// `/proc/sys/kernel/random/boot_id` of its host.
+    pub boot_id: String,
+    /// Host name, for people and for rule B7.
+    pub host: String,
+    /// Its advertised listeners.
+    pub endpoints: Vec<Endpoint>,
+    /// `broker.rack`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rack: Option<String>,
+    /// Directory ids of its `log.dirs`.
+    pub directories: Vec<Uuid>,
+    /// Version of ketcd.
+    pub version: String,
+    /// It is stopping (KIP-841).
+    #[serde(default)]
+    pub draining: bool,
+}
+
+/// Value of `brokers/meta/<id>`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerMetaValue {
+    /// No new replicas here (KIP-1066).
+    #[serde(default)]
+    pub cordoned: bool,
+    /// Ids of log directories that failed.
+    #[serde(default)]
+    pub offline_directories: Vec<Uuid>,
+    /// Where the broker was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<String>,
+}
+
+/// Value of `brokers/ids/<n>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoIdValue {
+    /// The lifetime that took the id.
+    pub incarnation: Uuid,
+    /// Its host.
+    pub host: String,
+}
+
+pub(super) fn live(id: BrokerId) -> String {
+    format!("brokers/live/{id}")
+}
+
+pub(super) fn intact(id: BrokerId) -> String {
+    format!("brokers/intact/{id}")
+}
+
+pub(super) fn meta(id: BrokerId) -> String {
+    format!("brokers/meta/{id}")
+}
+
+pub(super) fn auto_id(id: BrokerId) -> String {
+    format!("{AUTO_IDS}{:0>AUTO_ID_DIGITS$}", id.get())
+}
+
+/// Reads what follows `brokers/`; `None` for a family that is not known.
+pub(super) fn parse(tail: &str) -> Option<Result<Key, &'static str>> {
+    const ID: &str = "a broker id";
+    let (family, id) = tail.split_once('/')?;
+    let plain = |key: fn(BrokerId) -> Key| decode_number(id, 0).map(|id| key(BrokerId(id))).ok_or(ID);
+    match family {
+        "live" => Some(plain(Key::BrokerLive)),
+        "intact" => Some(plain(Key::BrokerIntact)),
+        "meta" => Some(plain(Key::BrokerMeta)),
+        "ids" => Some(
+            decode_number(id, AUTO_ID_DIGITS)
+                .map(|id| Key::BrokerAutoId(BrokerId(id)))
+                .ok_or("a node id of 10 digits"),
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::keys::Record;
+
+    #[test]
+    fn a_registration_reads_what_it_writes() {
+        let value = BrokerLiveValue {
+            incarnation: Uuid::from_u128(1),
+            boot_id: "b".into(),
+            host: "h".into(),
+            endpoints: vec![Endpoint {
+                listener: "PLAINTEXT".into(),
+                host: "h".into(),
+                port: 9092,
+                security_protocol: "PLAINTEXT".into(),
+            }],
+            rack: Some("r".into()),
+            directories: vec![Uuid::from_u128(2)],
+            version: "0.1.0".into(),
+            draining: true,
+        };
+        let record = Record::new(value);
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
+    }
+
+    #[test]
+    fn a_registration_without_optional_fields_is_read() {
+        let stored =
+            br#"{"v":1,"incarnation":"00000000-0000-0000-0000-000000000001","boot_id":"b","host":"h",
+            "endpoints":[],"directories":[],"version":"x"}"#;
+        let record = Record::<BrokerLiveValue>::decode(stored).unwrap();
+        assert_eq!((record.value.rack, record.value.draining), (None, false));
+    }
+
+    #[test]
+    fn other_broker_values_read_what_they_write() {
+        let meta = Record::new(BrokerMetaValue {
+            cordoned: true,
+            offline_directories: vec![Uuid::from_u128(3)],
+            last_seen: Some("h:1".into()),
+        });
+        assert_eq!(Record::decode(&meta.encode()), Ok(meta));
+        let id = Record::new(AutoIdValue { incarnation: Uuid::from_u128(1), host: "h".into() });
+        assert_eq!(Record::decode(&id.encode()), Ok(id));
+    }
+}

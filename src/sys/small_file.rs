@@ -1,0 +1,33 @@
+//! Small whole files that are replaced, never patched: state that fits one page.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// Reads the whole file at `path`; `None` if there is none.
+///
+/// # Errors
+/// Any other I/O error.
+pub fn read_if_present(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file at `path` by one with `contents`, creating its directory if needed. A process that dies at any moment leaves
+/// the old file or the new one. Not synced: after a power failure the file may be old, empty or absent.
+///
+/// # Errors
+/// The first I/O error; the old file then still stands.
+pub fn replace_unsynced(path: &Path, contents: &[u8]) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    let temporary = path.with_extension("tmp");
+    let mut file = fs::File::create(&temporary)?;
+    file.write_all(contents)?;
+    drop(file);
+    fs::rename(&temporary, path)
+}

@@ -1,0 +1,253 @@
+//! Topics, configuration, producer ids, the audit trail.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ketcd::metadata::image::ConfigEntity;
+use ketcd::metadata::inspect::Inspector;
+use ketcd::metadata::{
+    AUDIT_ENTRIES_KEPT, AlterError, AuditEntry, ConnectionOptions, MetadataError, NewTopic,
+};
+use ketcd::types::{BrokerId, TopicName};
+
+use crate::server::{Broker, Server, new_topic};
+
+crate::on_every_server!(
+    a_topic_lives_and_dies,
+    a_topic_needs_living_brokers_and_sane_assignments,
+    a_topic_too_large_for_one_txn_is_refused_by_its_size,
+    twenty_writers_create_topics_at_once,
+    twenty_writers_of_one_name_make_one_topic,
+    twenty_writers_of_one_configuration_lose_nothing,
+    a_configuration_of_no_topic_is_refused,
+    producer_ids_are_never_given_twice,
+    the_audit_trail_is_sequential_and_bounded,
+    the_inspector_lists_and_watches,
+);
+
+async fn a_topic_lives_and_dies(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let metadata = &broker.metadata;
+    let mut topic = new_topic("t", 3);
+    topic.configs = BTreeMap::from([("retention.ms".to_owned(), "1".to_owned())]);
+    let revision = metadata.create_topic(topic.clone()).await.unwrap();
+    // Read your writes: no waiting here.
+    let image = metadata.image();
+    assert!(image.revision >= revision);
+    let seen = image.topic("t").unwrap();
+    assert_eq!((seen.id, seen.partitions.len(), seen.mod_revision), (topic.id, 3, revision));
+    let leader = seen.partitions[0].leader.unwrap();
+    assert_eq!((leader.id, leader.epoch), (BrokerId(1), metadata.session().broker_epoch));
+    let entity = ConfigEntity::Topic(topic.name.clone());
+    assert_eq!(image.config(&entity).unwrap()["retention.ms"], "1");
+    // The same call again, as after a lost answer, is the same topic; another id is another topic.
+    assert_eq!(metadata.create_topic(topic.clone()).await, Ok(revision));
+    let other = metadata.create_topic(new_topic("t", 1)).await;
+    assert_eq!(other, Err(MetadataError::AlreadyExists { what: "topic t".into() }));
+
+    metadata.create_partitions(topic.id, 3, vec![vec![BrokerId(1)]; 2]).await.unwrap();
+    assert_eq!(metadata.image().topic("t").unwrap().partitions.len(), 5);
+    let stale = metadata.create_partitions(topic.id, 3, vec![vec![BrokerId(1)]]).await;
+    assert!(matches!(stale, Err(MetadataError::Conflict { .. })), "{stale:?}");
+
+    metadata.delete_topic(topic.id).await.unwrap();
+    let image = metadata.image();
+    assert!(image.topic("t").is_none() && image.topics[&topic.id].deleting);
+    assert_eq!(image.config(&entity), None);
+    let again = metadata.delete_topic(topic.id).await;
+    assert!(matches!(again, Err(MetadataError::NotFound { .. })), "{again:?}");
+    // The name is free while the old topic's logs still go.
+    let reborn = new_topic("t", 1);
+    metadata.create_topic(reborn.clone()).await.unwrap();
+    assert_eq!(metadata.image().topic("t").unwrap().id, reborn.id);
+
+    broker.until("the controller's role", |metadata| metadata.session().is_controller()).await;
+    metadata.finish_topic_deletion(topic.id).await.unwrap();
+    assert!(!metadata.image().topics.contains_key(&topic.id));
+    metadata.finish_topic_deletion(topic.id).await.unwrap();
+    let living = metadata.finish_topic_deletion(reborn.id).await;
+    assert!(matches!(living, Err(MetadataError::Invalid { .. })), "{living:?}");
+    let second = Broker::start(&server.endpoint(), 2).await;
+    assert_eq!(second.metadata.finish_topic_deletion(topic.id).await, Err(MetadataError::NotController));
+}
+
+async fn a_topic_needs_living_brokers_and_sane_assignments(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let with = |assignment: Vec<Vec<i32>>| NewTopic {
+        assignment: assignment
+            .into_iter()
+            .map(|replicas| replicas.into_iter().map(BrokerId).collect())
+            .collect(),
+        ..new_topic("t", 1)
+    };
+    let refused = broker.metadata.create_topic(with(vec![vec![1], vec![1, 7]])).await;
+    assert_eq!(refused, Err(MetadataError::BrokerNotLive { id: BrokerId(7) }));
+    for bad in [vec![], vec![vec![]], vec![vec![1, 1]]] {
+        let refused = broker.metadata.create_topic(with(bad)).await;
+        assert!(matches!(refused, Err(MetadataError::Invalid { .. })), "{refused:?}");
+    }
+    assert!(broker.metadata.image().topics.is_empty());
+}
+
+async fn a_topic_too_large_for_one_txn_is_refused_by_its_size(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    broker.metadata.create_topic(new_topic("large", 100_000)).await.unwrap();
+    assert_eq!(broker.metadata.image().topic("large").unwrap().partitions.len(), 100_000);
+    let refused = broker.metadata.create_topic(new_topic("larger", 400_000)).await;
+    assert!(matches!(refused, Err(MetadataError::TooLarge { unit: "bytes", .. })), "{refused:?}");
+}
+
+async fn twenty_writers_create_topics_at_once(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let writers = (0..20).map(|writer| {
+        let metadata = broker.metadata.clone();
+        tokio::spawn(async move {
+            for n in 0..5 {
+                let topic = new_topic(&format!("t-{writer}-{n}"), 2);
+                metadata.create_topic(topic.clone()).await.unwrap();
+                assert_eq!(metadata.image().topic(topic.name.as_str()).unwrap().id, topic.id);
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    assert_eq!(broker.metadata.image().topic_names.len(), 100);
+}
+
+async fn twenty_writers_of_one_name_make_one_topic(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let writers = (0..20).map(|_| {
+        let metadata = broker.metadata.clone();
+        tokio::spawn(async move {
+            let topic = new_topic("t", 1);
+            metadata.create_topic(topic.clone()).await.map(|_| topic.id)
+        })
+    });
+    let mut made = Vec::new();
+    for writer in writers.collect::<Vec<_>>() {
+        match writer.await.unwrap() {
+            Ok(id) => made.push(id),
+            Err(error) => assert_eq!(error, MetadataError::AlreadyExists { what: "topic t".into() }),
+        }
+    }
+    assert_eq!(made, [broker.metadata.image().topic("t").unwrap().id]);
+}
+
+async fn twenty_writers_of_one_configuration_lose_nothing(server: &mut Server) {
+    let first = Broker::start(&server.endpoint(), 1).await;
+    let second = Broker::start(&server.endpoint(), 2).await;
+    first.metadata.create_topic(new_topic("t", 1)).await.unwrap();
+    let entity = ConfigEntity::Topic(TopicName::new("t").unwrap());
+    // A later version's field must survive all rewrites.
+    let key = "/ketcd/test/config/topics/t";
+    server.client().await.put(key, r#"{"v":1,"entries":{},"later":7}"#, None).await.unwrap();
+    let writers = (0..20).map(|writer| {
+        let metadata = if writer % 2 == 0 { first.metadata.clone() } else { second.metadata.clone() };
+        let entity = entity.clone();
+        tokio::spawn(async move {
+            let change = move |now: &BTreeMap<String, String>| {
+                let mut next = now.clone();
+                next.insert(format!("key-{writer}"), "x".to_owned());
+                Ok::<_, ()>(next)
+            };
+            metadata.alter_config(entity, change).await.unwrap();
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let stored = server.client().await.get(key, None).await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(stored.kvs()[0].value()).unwrap();
+    assert_eq!((value["entries"].as_object().unwrap().len(), &value["later"]), (20, &serde_json::json!(7)));
+    first.sees("all entries", |image| image.config(&entity).is_some_and(|config| config.len() == 20)).await;
+}
+
+async fn a_configuration_of_no_topic_is_refused(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let set = |_: &BTreeMap<String, String>| Ok::<_, ()>(BTreeMap::from([("a".to_owned(), "b".to_owned())]));
+    let none = ConfigEntity::Topic(TopicName::new("none").unwrap());
+    let refused = broker.metadata.alter_config(none, set).await;
+    let not_found = MetadataError::NotFound { what: "topic none".into() };
+    assert_eq!(refused, Err(AlterError::Metadata(not_found)));
+    let no = |_: &BTreeMap<String, String>| Err::<BTreeMap<String, String>, _>("no");
+    let refused = broker.metadata.alter_config(ConfigEntity::ClusterDefault, no).await;
+    assert_eq!(refused, Err(AlterError::Refused("no")));
+    broker.metadata.alter_config(ConfigEntity::ClusterDefault, set).await.unwrap();
+    assert_eq!(broker.metadata.image().config(&ConfigEntity::ClusterDefault).unwrap()["a"], "b");
+}
+
+async fn producer_ids_are_never_given_twice(server: &mut Server) {
+    let brokers = [Broker::start(&server.endpoint(), 1).await, Broker::start(&server.endpoint(), 2).await];
+    let takers = (0..8).map(|n| {
+        let metadata = brokers[n % 2].metadata.clone();
+        tokio::spawn(async move {
+            let mut ids = Vec::new();
+            for _ in 0..800 {
+                ids.push(metadata.next_producer_id().await.unwrap());
+            }
+            ids
+        })
+    });
+    let mut ids = Vec::new();
+    for taker in takers.collect::<Vec<_>>() {
+        ids.extend(taker.await.unwrap());
+    }
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 6_400);
+    // The block is fetched ahead: after a moment none has to wait.
+    brokers[0].until("a prefetched block", |metadata| metadata.try_next_producer_id().is_some()).await;
+}
+
+async fn the_audit_trail_is_sequential_and_bounded(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let inspector = inspector(server);
+    for n in 0..1_050 {
+        let entry = AuditEntry { who: "User:a".into(), what: format!("change {n}"), revision: n };
+        broker.metadata.audit(entry);
+        if n % 500 == 499 {
+            // The queue is bounded: give the writer time, as real changes do.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+        }
+    }
+    let newest = "audit/00000000000000001049";
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let entries = loop {
+        let (entries, _) = inspector.list("audit/").await.unwrap();
+        if entries.last().is_some_and(|entry| entry.key.ends_with(newest)) {
+            break entries;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the newest entry never came: {:?}", entries.last());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert_eq!(entries.len() as u64, AUDIT_ENTRIES_KEPT);
+    let value = entries[0].value.as_ref().unwrap();
+    assert_eq!((&value["what"], &value["broker"]), (&"change 50".into(), &1.into()));
+    assert_eq!(broker.metadata.counters().audit_dropped, 0);
+}
+
+fn inspector(server: &Server) -> Inspector {
+    let keys = ketcd::metadata::keys::Keys::of_cluster("test");
+    Inspector::new(ConnectionOptions::new(vec![server.endpoint()]), keys).unwrap()
+}
+
+async fn the_inspector_lists_and_watches(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let inspector = inspector(server);
+    let (entries, revision) = inspector.list("brokers/live").await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].kind.as_deref(), Some("BrokerLive(BrokerId(1))"));
+    assert_eq!(entries[0].value.as_ref().unwrap()["host"], "host");
+    let mut changes = inspector.watch(revision + 1).await.unwrap();
+    let topic = new_topic("t", 1);
+    broker.metadata.create_topic(topic.clone()).await.unwrap();
+    let found = async {
+        loop {
+            let changed = changes.next().await.unwrap();
+            if changed.iter().any(|entry| entry.key == "/ketcd/test/topics/name/t") {
+                assert_eq!(changed.iter().filter(|entry| entry.key.contains("/topics/")).count(), 2);
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(crate::server::SOON, found).await.expect("the change comes");
+}
