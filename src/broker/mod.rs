@@ -1,1 +1,141 @@
-//! broker.
+//! The broker: owns the rooms below and brings them together, decides nothing itself.
+//!
+//! [`Broker`] is what handlers reach through: the metadata, the partitions that this broker holds, the fetch sessions, the
+//! configuration. [`reconcile`] turns changes of the image into opened logs and roles; [`fetch`] reads many partitions at once and
+//! waits; [`sessions`] keeps fetch sessions (KIP-227).
+//!
+//! Read first: [`Broker`], then [`reconcile`].
+
+pub mod configs;
+pub mod fetch;
+pub mod partitions;
+pub mod reconcile;
+pub mod sessions;
+pub mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::config::{BrokerConfig, Config};
+use crate::log::LogDirs;
+use crate::metadata::image::ClusterImage;
+use crate::metadata::{Metadata, MetadataError};
+use crate::types::{BrokerId, Clock};
+
+pub use partitions::{Partitions, Topic};
+
+/// One running broker.
+pub struct Broker {
+    config: Arc<Config>,
+    metadata: Metadata,
+    log_dirs: Arc<LogDirs>,
+    partitions: Partitions,
+    sessions: sessions::FetchSessions,
+    clock: Clock,
+    /// Revision of the newest image that reconcile has carried out.
+    applied: watch::Sender<i64>,
+}
+
+impl Broker {
+    /// Puts a broker together. Nothing is served before [`reconcile::run`] has carried out the first image.
+    #[must_use]
+    pub fn new(config: Arc<Config>, metadata: Metadata, log_dirs: Arc<LogDirs>, clock: Clock) -> Arc<Self> {
+        let slots = config.broker().max_incremental_fetch_session_cache_slots;
+        Arc::new(Self {
+            config,
+            metadata,
+            log_dirs,
+            partitions: Partitions::default(),
+            sessions: sessions::FetchSessions::new(slots),
+            clock,
+            applied: watch::Sender::new(0),
+        })
+    }
+
+    /// The static configuration.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// Its typed broker keys.
+    #[must_use]
+    pub fn broker_config(&self) -> &BrokerConfig {
+        self.config.broker()
+    }
+
+    /// Metadata in etcd.
+    #[must_use]
+    pub const fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The newest image of the cluster.
+    #[must_use]
+    pub fn image(&self) -> Arc<ClusterImage> {
+        self.metadata.image()
+    }
+
+    /// The log directories.
+    #[must_use]
+    pub const fn log_dirs(&self) -> &Arc<LogDirs> {
+        &self.log_dirs
+    }
+
+    /// The partitions of this broker.
+    #[must_use]
+    pub const fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
+    /// The fetch sessions.
+    #[must_use]
+    pub const fn sessions(&self) -> &sessions::FetchSessions {
+        &self.sessions
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// This broker's id.
+    #[must_use]
+    pub fn id(&self) -> BrokerId {
+        self.metadata.broker_id()
+    }
+
+    /// Waits until this broker has carried out the image of `revision`: partitions opened, roles taken. At most `timeout`.
+    ///
+    /// # Errors
+    /// [`MetadataError`] when the image does not get there in time.
+    pub async fn wait_until_applied(&self, revision: i64, timeout: Duration) -> Result<(), MetadataError> {
+        let mut applied = self.applied.subscribe();
+        let reached = applied.wait_for(|at| *at >= revision);
+        match tokio::time::timeout(timeout, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(MetadataError::NotYetVisible { revision, waited: timeout }),
+        }
+    }
+
+    /// Ends every wait for data: parked fetches answer with what there is.
+    pub fn stop_waiting(&self) {
+        for topic in self.partitions.topics() {
+            for partition in topic.partitions() {
+                partition.end_waits();
+            }
+        }
+    }
+
+    /// Steps down from every partition, so that no further append is taken.
+    pub fn step_down(&self) {
+        for topic in self.partitions.topics() {
+            for partition in topic.partitions() {
+                partition.close();
+            }
+        }
+    }
+}

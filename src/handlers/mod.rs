@@ -3,7 +3,65 @@
 //! Handlers keep no state between requests: fetch sessions, partitions and metadata live in `broker/` and below. A handler takes
 //! one decoded request and says how its answer comes ([`Handled`]): at once, later, or never. It never blocks and never waits on
 //! etcd while it holds its connection's turn.
+//!
+//! Read first: [`endpoint`], then one handler, e.g. [`describe_cluster`].
 
+pub mod endpoint;
+pub mod errors;
 pub mod reply;
+pub mod service;
+mod wire;
 
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_acls;
+mod describe_cluster;
+mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
+mod fetch;
+mod incremental_alter_configs;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+
+pub use endpoint::{Api, Endpoint, Handled, RawApi, RequestContext, endpoint, raw_endpoint};
 pub use reply::{CloseReason, Connection, Reply, Response, Service};
+pub use service::BrokerService;
+
+/// Every API that is served, sorted by key. ApiVersions, dispatch, metrics and the compatibility page read it: what is not here is
+/// not advertised.
+pub static REGISTRY: &[Endpoint] = &[
+    raw_endpoint::<produce::Produce>(),
+    raw_endpoint::<fetch::Fetch>(),
+    endpoint::<list_offsets::ListOffsets>(),
+    endpoint::<metadata::Metadata>(),
+    endpoint::<api_versions::ApiVersions>(),
+    endpoint::<create_topics::CreateTopics>(),
+    endpoint::<delete_topics::DeleteTopics>(),
+    endpoint::<delete_records::DeleteRecords>(),
+    endpoint::<init_producer_id::InitProducerId>(),
+    endpoint::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    endpoint::<describe_acls::DescribeAcls>(),
+    endpoint::<describe_configs::DescribeConfigs>(),
+    endpoint::<alter_configs::AlterConfigs>(),
+    endpoint::<describe_log_dirs::DescribeLogDirs>(),
+    endpoint::<create_partitions::CreatePartitions>(),
+    endpoint::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    endpoint::<describe_cluster::DescribeCluster>(),
+    endpoint::<describe_producers::DescribeProducers>(),
+    endpoint::<describe_topic_partitions::DescribeTopicPartitions>(),
+];
+
+/// The registry line of an API key.
+#[must_use]
+pub fn find(key: i16) -> Option<&'static Endpoint> {
+    REGISTRY.binary_search_by_key(&key, |endpoint| endpoint.key).ok().and_then(|place| REGISTRY.get(place))
+}

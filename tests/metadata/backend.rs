@@ -125,7 +125,8 @@ fn endpoint(server: &Server) -> String {
 }
 
 async fn start_embedded(path: PathBuf) -> EmbeddedEtcd {
-    let options = EmbeddedOptions { path: Some(path), progress_interval: PROGRESS, ..Default::default() };
+    let options =
+        EmbeddedOptions { path: Some(path), fsync: false, progress_interval: PROGRESS, ..Default::default() };
     EmbeddedEtcd::start(options).await.unwrap()
 }
 

@@ -46,7 +46,8 @@ fn history_is_bounded_without_anybody_asking() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("store");
         let retention = Retention { revisions: 100, ..Default::default() };
-        let options = || EmbeddedOptions { path: Some(path.clone()), retention, ..Default::default() };
+        let options =
+            || EmbeddedOptions { path: Some(path.clone()), fsync: false, retention, ..Default::default() };
         let store = EmbeddedEtcd::start(options()).await.unwrap();
         let mut client = connect(&store.endpoint()).await;
         client.put("old", "still here", None).await.unwrap();

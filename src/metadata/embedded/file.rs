@@ -1,14 +1,16 @@
 //! The file: a redb database with the changes, the leases and a few numbers. The only place that touches the disk.
 //!
-//! Each commit is one redb transaction with `Durability::Immediate`: it has reached the disk when it returns. redb's one-phase
-//! commit (checksums decide after a crash which of two commit slots is whole) is enough, because nobody but this process writes
-//! the file; the price is a walk over the file when it is opened after a crash, which the bounded history keeps short.
+//! Each commit is one redb transaction with `Durability::Immediate`: one sync, and it has reached the disk when it returns. redb's
+//! one-phase commit (checksums decide after a crash which of two commit slots is whole) is enough, because nobody but this process
+//! writes the file; the price is a walk over the file when it is opened after a crash, which the bounded history keeps short.
+//! Without `fsync` a commit has reached the system only: it survives the end of the process, not that of the machine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use super::backend::Backend;
 use super::mvcc::Revision;
 use super::record::{self, Record};
 use crate::types::random;
@@ -85,6 +87,7 @@ pub enum FileError {
 /// The open file.
 pub struct File {
     database: Database,
+    backend: Backend,
     path: PathBuf,
 }
 
@@ -95,14 +98,18 @@ impl File {
     /// See [`FileError`].
     ///
     /// # Cost
-    /// Creating one is a few writes and syncs; opening one reads a few pages, or all of them after a crash.
-    pub fn open(path: &Path) -> Result<(Self, Identity), FileError> {
-        let opened = Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        let database = opened.map_err(|error| match error {
+    /// Creating one is a few writes and one sync; opening one is one sync and reads a few pages, or all of them after a crash.
+    pub fn open(path: &Path, fsync: bool) -> Result<(Self, Identity), FileError> {
+        let opened = Backend::open(path, fsync).and_then(|backend| {
+            let mut builder = Builder::new();
+            let database = builder.set_cache_size(CACHE_BYTES).create_with_backend(backend.clone())?;
+            Ok((database, backend))
+        });
+        let (database, backend) = opened.map_err(|error| match error {
             redb::DatabaseError::DatabaseAlreadyOpen => FileError::InUse { path: path.to_owned() },
             other => FileError::Database { path: path.to_owned(), source: Box::new(other.into()) },
         })?;
-        let file = Self { database, path: path.to_owned() };
+        let file = Self { database, backend, path: path.to_owned() };
         let identity = match file.read_identity() {
             Ok(Some((FORMAT_VERSION, identity))) => identity,
             Ok(Some((found, _))) => return Err(FileError::UnknownFormat { path: file.path, found }),
@@ -116,6 +123,25 @@ impl File {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a failure was one after which the file cannot be trusted in this process any more.
+    #[must_use]
+    pub fn sync_failed(&self) -> bool {
+        self.backend.sync_failed()
+    }
+
+    /// What a test lets fail.
+    #[cfg(test)]
+    #[must_use]
+    pub fn fault(&self) -> &super::backend_fault::Fault {
+        self.backend.fault()
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.backend.size_bytes()
     }
 
     fn error(&self, source: redb::Error) -> FileError {
@@ -149,6 +175,7 @@ impl File {
             write.open_table(LEASES)?;
         }
         write.commit()?;
+        self.backend.release().map_err(redb::StorageError::Io)?;
         Ok(identity)
     }
 

@@ -9,6 +9,9 @@
 //!
 //! Read first: [`store`], then [`writer`].
 
+mod backend;
+#[cfg(test)]
+mod backend_fault;
 mod check;
 mod error;
 mod expiry;
@@ -61,6 +64,9 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 pub struct EmbeddedOptions {
     /// The file; its folder must exist. `None` keeps everything in memory.
     pub path: Option<PathBuf>,
+    /// Whether a change is answered only when it has reached the disk. Without, it survives the end of the process, but a power
+    /// failure can cost the newest changes or the whole file: for developing and tests.
+    pub fsync: bool,
     /// Where to serve. Port 0 lets the system choose.
     pub listen: SocketAddr,
     /// Allows an address other than loopback. There is no authentication: whoever reaches the port owns the metadata.
@@ -77,6 +83,7 @@ impl Default for EmbeddedOptions {
     fn default() -> Self {
         Self {
             path: None,
+            fsync: true,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
             clock: Clock::system(),
@@ -135,7 +142,8 @@ impl EmbeddedEtcd {
     /// # Cost
     /// One thread. The file is read on it, so the runtime is never blocked.
     pub async fn start(options: EmbeddedOptions) -> Result<Self, StartError> {
-        let EmbeddedOptions { path, listen, allow_remote, clock, progress_interval, retention } = options;
+        let EmbeddedOptions { path, fsync, listen, allow_remote, clock, progress_interval, retention } =
+            options;
         if !listen.ip().is_loopback() && !allow_remote {
             return Err(StartError::NotLoopback { listen });
         }
@@ -148,7 +156,7 @@ impl EmbeddedEtcd {
         let (ended, closed) = oneshot::channel();
         let writer_clock = clock.clone();
         let thread = std::thread::Builder::new().name("ketcd-etcd".to_owned()).spawn(move || {
-            match Writer::open(path, writer_clock, retention) {
+            match Writer::open(path, writer_clock, fsync, retention) {
                 Ok((writer, identity, state)) => {
                     let _ = opened.send(Ok((identity, state)));
                     writer.run(requests);

@@ -14,7 +14,7 @@ use super::reply::header;
 /// A version as the wire shows it.
 #[must_use]
 pub fn key_value(version: &Version, live: &Live) -> PbKeyValue {
-    PbKeyValue { value: live.value.to_vec(), ..attributes(version, live) }
+    PbKeyValue { value: live.value.to_vec(), lease: live.lease, ..key_only(version, live) }
 }
 
 /// Refuses a revision that cannot be read when `current` is the newest. 0 and below mean the newest.
@@ -77,22 +77,21 @@ pub fn range(map: &Mvcc, request: &PbRangeRequest, current: i64) -> Result<PbRan
         .into_iter()
         .map(
             |(version, live)| {
-                if request.keys_only { attributes(version, live) } else { key_value(version, live) }
+                if request.keys_only { key_only(version, live) } else { key_value(version, live) }
             },
         )
         .collect();
     Ok(response)
 }
 
-/// Everything but the value.
-fn attributes(version: &Version, live: &Live) -> PbKeyValue {
+/// What a read of keys only tells. No lease, as etcd 3.7, where it is not in the index; older servers told it.
+fn key_only(version: &Version, live: &Live) -> PbKeyValue {
     PbKeyValue {
         key: version.key.to_vec(),
         create_revision: live.create_revision,
         mod_revision: version.at.main,
         version: live.version,
-        value: Vec::new(),
-        lease: live.lease,
+        ..Default::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the writer, the services and the expiry task share.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::types::Clock;
 pub struct State {
     store: RwLock<Store>,
     visible: watch::Sender<i64>,
+    file_bytes: AtomicU64,
 }
 
 impl State {
@@ -29,7 +31,7 @@ impl State {
     #[must_use]
     pub fn new(store: Store) -> Self {
         let visible = watch::Sender::new(store.map().revision());
-        Self { store: RwLock::new(store), visible }
+        Self { store: RwLock::new(store), visible, file_bytes: AtomicU64::new(0) }
     }
 
     /// Reads. The guard and the newest revision that may be seen: taken under the lock, so that no compaction is newer than it.
@@ -51,6 +53,17 @@ impl State {
             *visible = revision;
             moved
         });
+    }
+
+    /// Bytes of the file after the last commit; 0 without a file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Remembers the size of the file.
+    pub fn set_file_bytes(&self, bytes: u64) {
+        self.file_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Tells when the visible revision moves.

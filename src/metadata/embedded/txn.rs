@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use etcd_client::proto::{
     PbCompare, PbCompareTarget, PbDeleteRequest, PbDeleteResponse, PbPutRequest, PbPutResponse,
-    PbRangeResponse, PbResponseOp, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse, PbTxnRequest,
-    PbTxnRequestOp, PbTxnResponse,
+    PbRangeRequest, PbRangeResponse, PbResponseOp, PbTargetUnion, PbTxnOpRequest, PbTxnOpResponse,
+    PbTxnRequest, PbTxnRequestOp, PbTxnResponse,
 };
 
 use super::error::RequestError;
@@ -65,16 +65,25 @@ impl<'a> Execution<'a> {
         self.records.push(record);
     }
 
-    /// Whether a put can be done.
+    /// Whether a put on its own can be done: etcd looks at the lease first there, and last inside a Txn.
     ///
     /// # Errors
-    /// What it wants to keep does not exist; its lease does not exist.
+    /// Its lease does not exist; what it wants to keep does not exist.
     pub fn check_put(&self, request: &PbPutRequest) -> Result<(), RequestError> {
-        if (request.ignore_value || request.ignore_lease) && self.live(&request.key).is_none() {
-            return Err(RequestError::KeyNotFound);
-        }
+        self.check_lease(request)?;
+        self.check_kept(request)
+    }
+
+    fn check_lease(&self, request: &PbPutRequest) -> Result<(), RequestError> {
         if request.lease != 0 && self.store.leases.get(request.lease).is_none() {
             return Err(RequestError::LeaseNotFound);
+        }
+        Ok(())
+    }
+
+    fn check_kept(&self, request: &PbPutRequest) -> Result<(), RequestError> {
+        if (request.ignore_value || request.ignore_lease) && self.live(&request.key).is_none() {
+            return Err(RequestError::KeyNotFound);
         }
         Ok(())
     }
@@ -164,13 +173,22 @@ impl<'a> Execution<'a> {
     ) -> Result<(), RequestError> {
         let succeeded = path.next().unwrap_or(false);
         branch(request, succeeded).iter().try_for_each(|op| match &op.request {
-            Some(PbTxnOpRequest::RequestRange(range)) => {
-                check_revision(&self.store.map, range.revision, self.revision())
+            Some(PbTxnOpRequest::RequestRange(range)) => self.check_range(range),
+            Some(PbTxnOpRequest::RequestPut(put)) => {
+                self.check_kept(put)?;
+                self.check_lease(put)
             }
-            Some(PbTxnOpRequest::RequestPut(put)) => self.check_put(put),
             Some(PbTxnOpRequest::RequestTxn(nested)) => self.check_branch(nested, path),
             Some(PbTxnOpRequest::RequestDeleteRange(_)) | None => Ok(()),
         })
+    }
+
+    /// A revision below 0 means the newest, but inside a Txn etcd holds it against the compaction all the same.
+    fn check_range(&self, request: &PbRangeRequest) -> Result<(), RequestError> {
+        if request.revision < 0 && request.revision < self.store.map.compacted() {
+            return Err(RequestError::Compacted);
+        }
+        check_revision(&self.store.map, request.revision, self.revision())
     }
 
     /// Runs a Txn along its path. [`Execution::check_txn`] has allowed it.

@@ -21,16 +21,16 @@ impl PbMaintenanceService for Service {
         Ok(Response::new(PbAlarmResponse { header: Some(self.0.header(visible)), alarms: Vec::new() }))
     }
 
-    /// Sizes are those of the keys and values held, not of the file: asking the file would be a call of the file system on a
-    /// path that clients use as a health check.
+    /// Sizes: of the file after the last commit, and of the keys and values in it. A store without a file has the latter only.
     async fn status(&self, _request: Request<PbStatusRequest>) -> Answer<PbStatusResponse> {
         let (store, visible) = self.0.state.read();
-        let size = i64::try_from(store.map().stored_bytes()).unwrap_or(i64::MAX);
+        let in_use = i64::try_from(store.map().stored_bytes()).unwrap_or(i64::MAX);
+        let file = i64::try_from(self.0.state.file_bytes()).unwrap_or(i64::MAX);
         Ok(Response::new(PbStatusResponse {
             header: Some(self.0.header(visible)),
             version: API_VERSION.to_owned(),
-            db_size: size,
-            db_size_in_use: size,
+            db_size: file.max(in_use),
+            db_size_in_use: in_use,
             leader: self.0.identity.member_id,
             raft_index: visible.unsigned_abs(),
             raft_applied_index: visible.unsigned_abs(),

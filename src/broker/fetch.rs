@@ -1,0 +1,266 @@
+//! One fetch over many partitions: read what is there, and if it is too little wait once for more (Kafka's `ReplicaManager.readFromLog`
+//! and `DelayedFetch`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::Broker;
+use super::sessions::{FetchPartition, TopicKey};
+use crate::log::{Read, ReadCursor, ReadError, ReadOptions, Step};
+use crate::replication::wait::Waiting;
+use crate::replication::{FetchWait, Partition, PartitionError};
+use crate::types::{LeaderEpoch, Offset};
+
+/// Limits and wishes of a fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchParams {
+    /// How long to wait for `min_bytes`.
+    pub max_wait: Duration,
+    /// Answer at once when this many bytes are there.
+    pub min_bytes: usize,
+    /// Largest answer, in bytes; the first batch may exceed it.
+    pub max_bytes: usize,
+    /// Only records below the last stable offset (`read_committed`).
+    pub read_committed: bool,
+}
+
+/// What was read of one partition.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The question.
+    pub asked: FetchPartition,
+    /// The answer.
+    pub outcome: Result<PartitionData, FetchError>,
+}
+
+/// Records and offsets of one partition.
+#[derive(Debug, Default)]
+pub struct PartitionData {
+    /// Whole batches, borrowed from the mapped segments.
+    pub records: SmallVec<[Bytes; 2]>,
+    /// Their size.
+    pub size_bytes: usize,
+    /// The first offset not committed.
+    pub high_watermark: Offset,
+    /// The first offset that may belong to an open transaction.
+    pub last_stable_offset: Offset,
+    /// The first offset kept.
+    pub log_start_offset: Offset,
+    /// Where the client's log parts from ours: its last fetched epoch ends here (KIP-595).
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// Where the read ended.
+    pub cursor: Option<ReadCursor>,
+}
+
+/// Why a partition was not read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    /// No partition of that name is held here.
+    #[error("unknown topic or partition")]
+    UnknownTopicOrPartition,
+    /// No topic of that id is known here.
+    #[error("unknown topic id")]
+    UnknownTopicId,
+    /// The offset is outside of the log.
+    #[error("offset {offset} is outside of the log, {start} to {end}")]
+    OffsetOutOfRange {
+        /// As asked.
+        offset: i64,
+        /// Log start offset.
+        start: Offset,
+        /// Log end offset.
+        end: Offset,
+    },
+    /// A follower's fetch: nobody but a replica of the partition may send it (rule L9).
+    #[error("the sender is not a replica of the partition")]
+    NotAReplica,
+    /// The partition refused.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+}
+
+/// Reads `partitions` in their order within the limits of `params`, waiting once for `min_bytes`.
+///
+/// Answers early on any error and when a partition changes its role, as Kafka. Cost without waiting: one lookup and one read each.
+pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: FetchParams) -> Vec<Fetched> {
+    let resolved: Vec<_> = partitions
+        .into_iter()
+        .map(|asked| {
+            let partition = find(broker, &asked);
+            (asked, partition)
+        })
+        .collect();
+    let (mut fetched, mut enough) = read_all(&resolved, params).await;
+    if enough || params.max_wait.is_zero() {
+        return fetched;
+    }
+    let deadline = tokio::time::sleep(params.max_wait);
+    tokio::pin!(deadline);
+    loop {
+        let parked = Parked::new(&resolved, lacking_bytes(&fetched, params));
+        if !grew(&resolved, &fetched, params) {
+            tokio::select! {
+                biased;
+                () = Waiting(Arc::clone(&parked.wait)) => {}
+                () = &mut deadline => {
+                    return read_all(&resolved, params).await.0;
+                }
+            }
+        }
+        let ended = parked.wait.was_ended();
+        drop(parked);
+        (fetched, enough) = read_all(&resolved, params).await;
+        if enough || ended {
+            return fetched;
+        }
+    }
+}
+
+fn lacking_bytes(fetched: &[Fetched], params: FetchParams) -> i64 {
+    let have: usize =
+        fetched.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|data| data.size_bytes).sum();
+    i64::try_from(params.min_bytes.saturating_sub(have)).unwrap_or(i64::MAX)
+}
+
+type Resolved = (FetchPartition, Result<Arc<Partition>, FetchError>);
+
+fn find(broker: &Broker, asked: &FetchPartition) -> Result<Arc<Partition>, FetchError> {
+    let (topic, unknown) = match &asked.topic {
+        TopicKey::Name(name) => (broker.partitions().topic(name), FetchError::UnknownTopicOrPartition),
+        TopicKey::Id(id) => (broker.partitions().topic_by_id(*id), FetchError::UnknownTopicId),
+    };
+    let topic = topic.ok_or(unknown)?;
+    topic.partition(asked.index).cloned().ok_or(FetchError::UnknownTopicOrPartition)
+}
+
+/// Reads every partition once. The flag says whether the answer should leave now: enough bytes, or an error.
+async fn read_all(resolved: &[Resolved], params: FetchParams) -> (Vec<Fetched>, bool) {
+    let mut fetched = Vec::with_capacity(resolved.len());
+    let mut total = 0usize;
+    let mut early = resolved.is_empty();
+    for (asked, partition) in resolved {
+        let outcome = match partition {
+            Ok(partition) => read_one(partition, asked, params, total).await,
+            Err(error) => Err(error.clone()),
+        };
+        match &outcome {
+            Ok(data) => {
+                total += data.size_bytes;
+                early |= data.diverging.is_some();
+            }
+            Err(_) => early = true,
+        }
+        fetched.push(Fetched { asked: asked.clone(), outcome });
+    }
+    (fetched, early || total >= params.min_bytes)
+}
+
+async fn read_one(
+    partition: &Arc<Partition>,
+    asked: &FetchPartition,
+    params: FetchParams,
+    total: usize,
+) -> Result<PartitionData, FetchError> {
+    partition.check_leader(asked.current_leader_epoch)?;
+    if let Step::Pending(recovered) = partition.ready() {
+        recovered.await.map_err(ReadError::from).map_err(PartitionError::from)?;
+    }
+    let log = partition.log();
+    let mut data = offsets_of(partition);
+    if let Some(epoch) = asked.last_fetched_epoch
+        && let Some(diverging) = diverging(partition, epoch, asked.fetch_offset)
+    {
+        data.diverging = Some(diverging);
+        return Ok(data);
+    }
+    let out_of_range = |log_end_offset| FetchError::OffsetOutOfRange {
+        offset: asked.fetch_offset,
+        start: log.log_start_offset(),
+        end: log_end_offset,
+    };
+    let from = Offset::new(asked.fetch_offset).ok_or_else(|| out_of_range(log.log_end_offset()))?;
+    let end = if params.read_committed { data.last_stable_offset } else { data.high_watermark };
+    let room = params.max_bytes.saturating_sub(total);
+    let wanted = usize::try_from(asked.max_bytes).unwrap_or(0).min(room);
+    if total > 0 && room == 0 {
+        return Ok(data);
+    }
+    let options =
+        ReadOptions { max_bytes: wanted, min_one_batch: total == 0, end, cursor: asked.cursor.clone() };
+    let read = match partition.read(from, options) {
+        Step::Ready(read) => read,
+        Step::Pending(read) => read.await,
+    };
+    match read {
+        Ok(Read { chunks, size_bytes, cursor, .. }) => {
+            data.records = chunks;
+            data.size_bytes = size_bytes;
+            data.cursor = cursor;
+            Ok(data)
+        }
+        Err(ReadError::OffsetOutOfRange { .. }) => Err(out_of_range(log.log_end_offset())),
+        Err(error) => Err(FetchError::Partition(error.into())),
+    }
+}
+
+fn offsets_of(partition: &Partition) -> PartitionData {
+    let log = partition.log();
+    PartitionData {
+        high_watermark: log.high_watermark(),
+        last_stable_offset: log.last_stable_offset(),
+        log_start_offset: log.log_start_offset(),
+        ..PartitionData::default()
+    }
+}
+
+/// Where the client's log leaves ours, if the epoch of its last record ends before its position here (rule L10).
+fn diverging(
+    partition: &Partition,
+    last_fetched: LeaderEpoch,
+    fetch_offset: i64,
+) -> Option<(LeaderEpoch, Offset)> {
+    let (epoch, end) = partition.log().end_offset_for_epoch(last_fetched)?;
+    (epoch < last_fetched || end.get() < fetch_offset).then_some((epoch, end))
+}
+
+/// Whether anything became readable between the read and the registration of the wait.
+fn grew(resolved: &[Resolved], fetched: &[Fetched], params: FetchParams) -> bool {
+    resolved.iter().zip(fetched).any(|((_, partition), before)| match (partition, &before.outcome) {
+        (Ok(partition), Ok(data)) if params.read_committed => {
+            partition.log().last_stable_offset() > data.last_stable_offset
+        }
+        (Ok(partition), Ok(data)) => partition.log().high_watermark() > data.high_watermark,
+        _ => false,
+    })
+}
+
+/// A wait that is registered on every partition of a fetch, and leaves them all when dropped.
+struct Parked<'a> {
+    wait: Arc<FetchWait>,
+    resolved: &'a [Resolved],
+}
+
+impl<'a> Parked<'a> {
+    fn new(resolved: &'a [Resolved], lacking_bytes: i64) -> Self {
+        let wait = FetchWait::new(lacking_bytes);
+        for partition in partitions(resolved) {
+            partition.park(&wait);
+        }
+        Self { wait, resolved }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        for partition in partitions(self.resolved) {
+            partition.unpark(&self.wait);
+        }
+    }
+}
+
+fn partitions(resolved: &[Resolved]) -> impl Iterator<Item = &Arc<Partition>> {
+    resolved.iter().filter_map(|(_, partition)| partition.as_ref().ok())
+}

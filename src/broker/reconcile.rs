@@ -1,0 +1,183 @@
+//! From image to roles: opens the logs of partitions assigned to this broker, gives them the role that the image says, applies
+//! configuration, removes what was deleted. One task, images in order; it is the only writer of [`super::Partitions`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Broker, Topic};
+use crate::config::TopicConfig;
+use crate::controller::housekeeping;
+use crate::log::Step;
+use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry, TopicImage};
+use crate::replication::{Partition, partition};
+use crate::types::{TopicId, TopicPartition};
+
+/// Pause before a deletion that etcd refused is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Carries out every image until `stop`. The first one is carried out before this future first waits.
+pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut images = broker.metadata().images();
+    let mut reconciler =
+        Reconciler { broker: Arc::clone(&broker), seen: Arc::default(), finishing: Vec::new() };
+    loop {
+        let image = Arc::clone(&images.borrow_and_update());
+        reconciler.carry_out(&image).await;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = images.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = finish_deletions(&broker, &mut reconciler.finishing) => {}
+        }
+    }
+}
+
+struct Reconciler {
+    broker: Arc<Broker>,
+    seen: Arc<ClusterImage>,
+    finishing: Vec<TopicId>,
+}
+
+impl Reconciler {
+    /// Brings this broker from the last image to `image`. Topics whose entry did not change cost one pointer comparison.
+    async fn carry_out(&mut self, image: &Arc<ClusterImage>) {
+        let session = self.broker.metadata().session();
+        let me = partition::replica_entry(session.broker_id, session.broker_epoch);
+        let defaults_changed = self.defaults_changed(image, me);
+        let mut put = Vec::new();
+        let mut removed = Vec::new();
+        for topic in image.topics.values() {
+            let unchanged = self.seen.topics.get(&topic.id).is_some_and(|before| Arc::ptr_eq(before, topic));
+            if topic.deleting {
+                removed.push(topic.id);
+            } else if !unchanged {
+                put.extend(self.open_topic(image, topic, me));
+            }
+            let entity = ConfigEntity::Topic(topic.name.clone());
+            if unchanged
+                && (defaults_changed || !same_entry(self.seen.config(&entity), image.config(&entity)))
+                && let Some(held) = self.broker.partitions.topic_by_id(topic.id)
+            {
+                held.set_config(&self.config_of(image, topic));
+            }
+        }
+        removed.extend(self.seen.topics.keys().filter(|id| !image.topics.contains_key(id)));
+        let gone: Vec<Arc<Topic>> =
+            removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
+        self.broker.partitions.change(put, &removed);
+        for topic in &gone {
+            self.remove_logs(topic).await;
+        }
+        self.finishing = housekeeping::deletions_to_finish(image, me.id, |id| {
+            self.broker.partitions.topic_by_id(id).is_none()
+        });
+        self.seen = Arc::clone(image);
+        self.broker.applied.send_replace(image.revision);
+    }
+
+    fn defaults_changed(&self, image: &ClusterImage, me: ReplicaEntry) -> bool {
+        [ConfigEntity::ClusterDefault, ConfigEntity::Broker(me.id)]
+            .iter()
+            .any(|entity| !same_entry(self.seen.config(entity), image.config(entity)))
+    }
+
+    fn config_of(&self, image: &ClusterImage, topic: &TopicImage) -> Arc<TopicConfig> {
+        Arc::new(self.broker.topic_config(image, &topic.name))
+    }
+
+    /// The topic as this broker holds it now: partitions already held are kept, new ones are opened, roles are applied.
+    /// `None` if this broker holds none of its partitions.
+    fn open_topic(
+        &self,
+        image: &ClusterImage,
+        topic: &Arc<TopicImage>,
+        me: ReplicaEntry,
+    ) -> Option<Arc<Topic>> {
+        let held = self.broker.partitions.topic_by_id(topic.id);
+        let config = self.config_of(image, topic);
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for (index, state) in (0..).zip(&topic.partitions) {
+            if !state.replicas.contains(&me.id) {
+                partitions.push(None);
+                continue;
+            }
+            let known = held.as_ref().and_then(|held| held.partition(index)).cloned();
+            let opened = known.or_else(|| {
+                let name = TopicPartition::new(topic.name.clone(), index);
+                match self.broker.log_dirs.open_log(&name, topic.id, Arc::clone(&config)) {
+                    Ok(log) => Some(Partition::new(name, topic.id, log)),
+                    Err(cause) => {
+                        error!(partition = %name, %cause, "partition cannot be opened: it is offline here");
+                        None
+                    }
+                }
+            });
+            if let Some(partition) = &opened {
+                partition.apply(state, me);
+                recover_in_background(partition);
+            }
+            partitions.push(opened);
+        }
+        if partitions.iter().all(Option::is_none) {
+            return None;
+        }
+        let topic = Arc::new(Topic::new(topic.name.clone(), topic.id, Arc::clone(&config), partitions));
+        topic.set_config(&config);
+        Some(topic)
+    }
+
+    /// Removes the logs of a deleted topic. Waits for it: a topic of the same name may be created next.
+    async fn remove_logs(&self, topic: &Topic) {
+        for partition in topic.partitions() {
+            partition.close();
+            if let Err(cause) = self.broker.log_dirs.delete_log(partition.log()).wait().await {
+                error!(partition = %partition.name(), %cause, "log of a deleted topic cannot be removed");
+            }
+        }
+        info!(topic = %topic.name, id = %topic.id, "topic deleted: its logs are removed");
+    }
+}
+
+/// A log that was not closed in order is recovered before anybody asks for it; a request that comes first waits for it.
+fn recover_in_background(partition: &Arc<Partition>) {
+    if let Step::Pending(recovered) = partition.ready() {
+        let name = partition.name().clone();
+        tokio::spawn(async move {
+            if let Err(cause) = recovered.await {
+                error!(partition = %name, %cause, "log cannot be recovered: the partition is offline here");
+            }
+        });
+    }
+}
+
+fn same_entry(a: Option<&Arc<BTreeMap<String, String>>>, b: Option<&Arc<BTreeMap<String, String>>>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    }
+}
+
+/// As controller, drops the records of topics whose logs are gone. Never returns while there is nothing to do.
+async fn finish_deletions(broker: &Broker, topics: &mut Vec<TopicId>) {
+    while let Some(id) = topics.last().copied() {
+        match broker.metadata().finish_topic_deletion(id).await {
+            Ok(_) => {
+                topics.pop();
+            }
+            Err(cause) => {
+                warn!(%id, %cause, "deletion of a topic could not be finished: trying again");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,356 @@
+//! Fetch sessions (KIP-227): a consumer names its partitions once and then only what changed; we answer only what changed.
+//!
+//! A session also remembers, per partition, where in which segment the last read ended, so that a sequential consumer needs no index
+//! look-up. Sessions are bounded by `max.incremental.fetch.session.cache.slots`; when all are taken, one that was not used for
+//! [`EVICTABLE_AFTER`] gives way, else the client is told to fetch without a session (id 0).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::log::ReadCursor;
+use crate::types::{LeaderEpoch, Offset, TopicId, random};
+
+/// An unused session may be evicted after this time (`min.incremental.fetch.session.eviction.ms` of Kafka).
+pub const EVICTABLE_AFTER: Duration = Duration::from_secs(120);
+
+/// A partition as a fetch names it: by topic id since v13, by name before.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TopicKey {
+    /// Fetch v4-12.
+    Name(String),
+    /// Fetch v13+.
+    Id(TopicId),
+}
+
+/// What a fetch asks of one partition.
+#[derive(Debug, Clone)]
+pub struct FetchPartition {
+    /// The topic.
+    pub topic: TopicKey,
+    /// The partition's index.
+    pub index: i32,
+    /// First offset wanted. Negative ones are answered with OFFSET_OUT_OF_RANGE.
+    pub fetch_offset: i64,
+    /// Largest number of bytes wanted.
+    pub max_bytes: i32,
+    /// The leader epoch that the client knows.
+    pub current_leader_epoch: Option<LeaderEpoch>,
+    /// Epoch of the last record that the client has (v12+).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+    /// Where the last read of this partition ended.
+    pub cursor: Option<ReadCursor>,
+    /// High watermark and log start that the last answer told.
+    pub told: Option<(Offset, Offset)>,
+}
+
+/// The partitions of one session, in the order in which they are served.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Named by id (v13+) or by name: a session cannot change that.
+    pub uses_ids: bool,
+    /// Epoch that the next request must carry.
+    epoch: i32,
+    partitions: Vec<FetchPartition>,
+    places: HashMap<(TopicKey, i32), usize>,
+    /// Where serving starts, so that a busy partition does not starve those behind it.
+    start: usize,
+}
+
+impl Session {
+    fn put(&mut self, wanted: FetchPartition) {
+        let key = (wanted.topic.clone(), wanted.index);
+        if let Some(held) = self.places.get(&key).and_then(|place| self.partitions.get_mut(*place)) {
+            let same_position = held.fetch_offset == wanted.fetch_offset;
+            let cursor = wanted.cursor.clone().or_else(|| held.cursor.take());
+            let told = if same_position { held.told } else { None };
+            *held = FetchPartition { cursor, told, ..wanted };
+        } else {
+            self.places.insert(key, self.partitions.len());
+            self.partitions.push(wanted);
+        }
+    }
+
+    fn remove(&mut self, topic: &TopicKey, index: i32) {
+        if let Some(place) = self.places.remove(&(topic.clone(), index)) {
+            self.partitions.swap_remove(place);
+            if let Some(moved) = self.partitions.get(place) {
+                self.places.insert((moved.topic.clone(), moved.index), place);
+            }
+        }
+    }
+
+    /// The partitions in serving order.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<FetchPartition> {
+        let start = self.start.checked_rem(self.partitions.len()).unwrap_or(0);
+        let (before, from) = self.partitions.split_at(start);
+        from.iter().chain(before).cloned().collect()
+    }
+
+    /// Remembers what an answer told of a partition, and where its read ended.
+    pub fn answered(
+        &mut self,
+        topic: &TopicKey,
+        index: i32,
+        told: Option<(Offset, Offset)>,
+        cursor: Option<ReadCursor>,
+        had_data: bool,
+    ) {
+        let Some(place) = self.places.get(&(topic.clone(), index)).copied() else { return };
+        if let Some(held) = self.partitions.get_mut(place) {
+            held.told = told;
+            if cursor.is_some() {
+                held.cursor = cursor;
+            }
+        }
+        if had_data {
+            self.start = place + 1;
+        }
+    }
+}
+
+/// What a fetch request says of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// 0 for none.
+    pub id: i32,
+    /// 0 opens a session, -1 ends it or asks for none.
+    pub epoch: i32,
+    /// Partitions are named by id.
+    pub uses_ids: bool,
+}
+
+/// Why a session cannot go on (KIP-227).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// FETCH_SESSION_ID_NOT_FOUND.
+    #[error("fetch session {0} does not exist")]
+    NotFound(i32),
+    /// INVALID_FETCH_SESSION_EPOCH.
+    #[error("fetch session epoch {got} does not follow; expected {expected}")]
+    InvalidEpoch {
+        /// As the request says.
+        got: i32,
+        /// As the session expects.
+        expected: i32,
+    },
+    /// FETCH_SESSION_TOPIC_ID_ERROR: the session names topics in the other way.
+    #[error("the fetch session and the request do not both use topic ids")]
+    TopicIds,
+}
+
+/// How a fetch is served.
+#[derive(Debug, Clone)]
+pub enum SessionContext {
+    /// No session: answer every partition, session id 0.
+    Sessionless,
+    /// The first fetch of a session: answer every partition, and tell the id.
+    Full(i32, Arc<Mutex<Session>>),
+    /// A later fetch: answer only partitions with something new.
+    Incremental(i32, Arc<Mutex<Session>>),
+}
+
+impl SessionContext {
+    /// The id that the answer carries.
+    #[must_use]
+    pub const fn id(&self) -> i32 {
+        match self {
+            Self::Sessionless => 0,
+            Self::Full(id, _) | Self::Incremental(id, _) => *id,
+        }
+    }
+
+    /// The session, if there is one.
+    #[must_use]
+    pub const fn session(&self) -> Option<&Arc<Mutex<Session>>> {
+        match self {
+            Self::Sessionless => None,
+            Self::Full(_, session) | Self::Incremental(_, session) => Some(session),
+        }
+    }
+}
+
+struct Slot {
+    session: Arc<Mutex<Session>>,
+    last_used: Duration,
+}
+
+/// All fetch sessions of this broker.
+pub struct FetchSessions {
+    slots_max: usize,
+    slots: Mutex<BTreeMap<i32, Slot>>,
+}
+
+impl FetchSessions {
+    /// Room for `slots_max` sessions.
+    #[must_use]
+    pub const fn new(slots_max: usize) -> Self {
+        Self { slots_max, slots: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Finds how a request is served and which partitions it asks for, in serving order. `wanted` and `forgotten` are as the request
+    /// lists them; `now` is time since boot.
+    ///
+    /// # Errors
+    /// [`SessionError`] when the client must begin anew.
+    pub fn begin(
+        &self,
+        request: SessionRequest,
+        wanted: Vec<FetchPartition>,
+        forgotten: &[(TopicKey, i32)],
+        now: Duration,
+    ) -> Result<(SessionContext, Vec<FetchPartition>), SessionError> {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if request.epoch <= 0 {
+            slots.remove(&request.id);
+            if request.epoch < 0 || wanted.is_empty() || !make_room(&mut slots, self.slots_max, now) {
+                return Ok((SessionContext::Sessionless, wanted));
+            }
+            let mut session = Session { uses_ids: request.uses_ids, epoch: 1, ..Session::default() };
+            wanted.iter().cloned().for_each(|partition| session.put(partition));
+            let id = new_id(&slots);
+            let session = Arc::new(Mutex::new(session));
+            slots.insert(id, Slot { session: Arc::clone(&session), last_used: now });
+            return Ok((SessionContext::Full(id, session), wanted));
+        }
+        let slot = slots.get_mut(&request.id).ok_or(SessionError::NotFound(request.id))?;
+        slot.last_used = now;
+        let shared = Arc::clone(&slot.session);
+        drop(slots);
+        let mut session = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.epoch != request.epoch {
+            return Err(SessionError::InvalidEpoch { got: request.epoch, expected: session.epoch });
+        }
+        if session.uses_ids != request.uses_ids {
+            return Err(SessionError::TopicIds);
+        }
+        session.epoch = session.epoch.checked_add(1).unwrap_or(1);
+        for (topic, index) in forgotten {
+            session.remove(topic, *index);
+        }
+        wanted.into_iter().for_each(|partition| session.put(partition));
+        let partitions = session.in_order();
+        drop(session);
+        Ok((SessionContext::Incremental(request.id, shared), partitions))
+    }
+}
+
+fn make_room(slots: &mut BTreeMap<i32, Slot>, slots_max: usize, now: Duration) -> bool {
+    if slots.len() < slots_max {
+        return true;
+    }
+    let oldest = slots.iter().min_by_key(|(_, slot)| slot.last_used).map(|(id, slot)| (*id, slot.last_used));
+    match oldest {
+        Some((id, last_used)) if now.saturating_sub(last_used) > EVICTABLE_AFTER => {
+            slots.remove(&id);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn new_id(slots: &BTreeMap<i32, Slot>) -> i32 {
+    loop {
+        let id = i32::try_from(random::below(i32::MAX.unsigned_abs().into())).unwrap_or(0);
+        if id > 0 && !slots.contains_key(&id) {
+            return id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(index: i32, fetch_offset: i64) -> FetchPartition {
+        FetchPartition {
+            topic: TopicKey::Name("t".to_owned()),
+            index,
+            fetch_offset,
+            max_bytes: 100,
+            current_leader_epoch: None,
+            last_fetched_epoch: None,
+            cursor: None,
+            told: None,
+        }
+    }
+
+    fn request(id: i32, epoch: i32) -> SessionRequest {
+        SessionRequest { id, epoch, uses_ids: false }
+    }
+
+    fn indexes(partitions: &[FetchPartition]) -> Vec<i32> {
+        partitions.iter().map(|partition| partition.index).collect()
+    }
+
+    #[test]
+    fn an_incremental_fetch_has_the_partitions_named_before() {
+        let sessions = FetchSessions::new(2);
+        let (context, _) =
+            sessions.begin(request(0, 0), vec![wanted(0, 5), wanted(1, 6)], &[], Duration::ZERO).unwrap();
+        let id = context.id();
+        assert_ne!(id, 0);
+        let (context, partitions) =
+            sessions.begin(request(id, 1), vec![wanted(1, 9)], &[], Duration::ZERO).unwrap();
+        assert!(matches!(context, SessionContext::Incremental(same, _) if same == id));
+        assert_eq!(
+            partitions.iter().map(|p| (p.index, p.fetch_offset)).collect::<Vec<_>>(),
+            [(0, 5), (1, 9)]
+        );
+        let forgotten = [(TopicKey::Name("t".to_owned()), 0)];
+        let (_, partitions) = sessions.begin(request(id, 2), vec![], &forgotten, Duration::ZERO).unwrap();
+        assert_eq!(indexes(&partitions), [1]);
+    }
+
+    #[test]
+    fn a_wrong_session_or_epoch_is_refused() {
+        let sessions = FetchSessions::new(2);
+        let now = Duration::ZERO;
+        assert_eq!(sessions.begin(request(7, 1), vec![], &[], now).unwrap_err(), SessionError::NotFound(7));
+        let (context, _) = sessions.begin(request(0, 0), vec![wanted(0, 0)], &[], now).unwrap();
+        assert_eq!(
+            sessions.begin(request(context.id(), 2), vec![], &[], now).unwrap_err(),
+            SessionError::InvalidEpoch { got: 2, expected: 1 }
+        );
+        let by_id = SessionRequest { id: context.id(), epoch: 1, uses_ids: true };
+        assert_eq!(sessions.begin(by_id, vec![], &[], now).unwrap_err(), SessionError::TopicIds);
+    }
+
+    #[test]
+    fn sessions_are_bounded_and_an_unused_one_gives_way() {
+        let sessions = FetchSessions::new(1);
+        let begin = |now| sessions.begin(request(0, 0), vec![wanted(0, 0)], &[], now).unwrap().0.id();
+        assert_ne!(begin(Duration::ZERO), 0);
+        assert_eq!(begin(Duration::from_secs(60)), 0);
+        assert_ne!(begin(Duration::from_secs(121)), 0);
+        assert_eq!(sessions.count(), 1);
+    }
+
+    #[test]
+    fn the_partition_behind_the_last_one_with_data_is_served_first() {
+        let sessions = FetchSessions::new(1);
+        let all = vec![wanted(0, 0), wanted(1, 0), wanted(2, 0)];
+        let (context, _) = sessions.begin(request(0, 0), all, &[], Duration::ZERO).unwrap();
+        let session = context.session().unwrap();
+        session.lock().unwrap().answered(&TopicKey::Name("t".to_owned()), 0, None, None, true);
+        let (_, partitions) = sessions.begin(request(context.id(), 1), vec![], &[], Duration::ZERO).unwrap();
+        assert_eq!(indexes(&partitions), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_final_fetch_ends_its_session() {
+        let sessions = FetchSessions::new(1);
+        let (context, _) = sessions.begin(request(0, 0), vec![wanted(0, 0)], &[], Duration::ZERO).unwrap();
+        let (ended, _) =
+            sessions.begin(request(context.id(), -1), vec![wanted(0, 0)], &[], Duration::ZERO).unwrap();
+        assert_eq!(ended.id(), 0);
+        assert_eq!(sessions.count(), 0);
+    }
+}

@@ -1,0 +1,240 @@
+//! Appending: the fast path on the calling thread, the rest on a storage thread, in order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config::TopicConfig;
+use crate::protocol::batch::{self, BATCH_HEADER_BYTES, BatchHeader};
+use crate::types::{LeaderEpoch, Millis};
+
+use super::error::AppendError;
+use super::handle::{Log, State};
+use super::home::Home;
+use super::segment::step;
+use super::step::Step;
+use super::validate::{self, Checked, Origin};
+use super::writer::{AppendInfo, Outcome, Writer, offset};
+
+/// How an append is to be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppendOptions {
+    /// Who appends.
+    pub origin: Origin,
+}
+
+/// What an append gives: the offsets, or why not.
+pub type AppendResult = Result<AppendInfo, AppendError>;
+
+impl Log {
+    /// Appends one record batch as leader of `leader_epoch` and assigns its offsets.
+    ///
+    /// `records` is exactly one v2 batch as received: 61-byte header and records, compressed or not. Only base offset and leader
+    /// epoch are rewritten (both outside the CRC); with `message.timestamp.type=LogAppendTime`, or a largest timestamp that the
+    /// header does not have right, also that, the attributes and the CRC; with a `compression.type` other than the batch's the
+    /// records are compressed anew.
+    ///
+    /// Appends take effect in the order of the calls, also when some are answered later than others. The answer comes at once
+    /// unless the file must be opened, extended or rolled first, the batch must be (de)compressed, or the topic asks for a sync
+    /// (`ketcd.flush=ack`, `flush.messages`).
+    ///
+    /// # Errors
+    /// [`AppendError`]; the log is unchanged.
+    ///
+    /// # Cost
+    /// One pass for the CRC, one over the records' lengths, one write into the page cache. No allocation for small batches.
+    pub fn append(
+        self: &Arc<Self>,
+        records: Bytes,
+        leader_epoch: LeaderEpoch,
+        options: AppendOptions,
+    ) -> Step<AppendResult> {
+        if let Err(error) = self.home.check() {
+            return Step::Ready(Err(error.into()));
+        }
+        let header = match validate::read_header(&records) {
+            Ok(header) => header,
+            Err(error) => return Step::Ready(Err(error)),
+        };
+        self.touch();
+        let config = self.config_ref();
+        let now = self.home.clock.now_ms();
+        let origin = options.origin;
+        if validate::is_heavy(&header, &config) {
+            let log = Arc::clone(self);
+            let config = self.config();
+            let step = self.submit(
+                move |_, state| {
+                    let mut batch = validate::check(records, header, &config, origin, now)?;
+                    log.append_slowly(state, &mut batch, leader_epoch, origin, now)
+                },
+                |error| Err(error.into()),
+            );
+            return self.durable(step);
+        }
+        let mut batch = match validate::check(records, header, &config, origin, now) {
+            Ok(batch) => batch,
+            Err(error) => return Step::Ready(Err(error)),
+        };
+        let done = self.with_open_writer(|writer| {
+            let outcome = writer.append(self, &mut batch, leader_epoch, origin, now, &config);
+            (
+                outcome,
+                writer.segment.should_extend(writer.position).then(|| extension(&self.home, writer, &config)),
+            )
+        });
+        match done {
+            Some((Outcome::Done(result), extension)) => {
+                if let Some(extend) = extension {
+                    self.home.storage.run(extend);
+                }
+                self.durable(Step::Ready(result))
+            }
+            Some((Outcome::NoRoom, _)) | None => {
+                let step = self.submit(
+                    move |log, state| log.append_slowly(state, &mut batch, leader_epoch, origin, now),
+                    |error| Err(error.into()),
+                );
+                self.durable(step)
+            }
+        }
+    }
+
+    /// Appends batches as they stand at the leader, offsets and epochs included (rule F5). All of them, or those before the first
+    /// that is refused.
+    ///
+    /// # Errors
+    /// [`AppendError::Corrupt`], [`AppendError::NotContiguous`], [`AppendError::StaleLeaderEpoch`] if epochs go down or exceed
+    /// `current_epoch`; [`AppendError::Unusable`].
+    pub fn append_as_follower(
+        self: &Arc<Self>,
+        records: Bytes,
+        current_epoch: LeaderEpoch,
+    ) -> Step<Result<(), AppendError>> {
+        self.touch();
+        let step = self.submit(
+            move |log, state| {
+                let config = log.config();
+                let now = log.home.clock.now_ms();
+                let writer = log.writer(state)?;
+                for item in batch::split(&records) {
+                    let (header, bytes) = item.map_err(AppendError::Corrupt)?;
+                    batch::verify_crc(&bytes).map_err(AppendError::Corrupt)?;
+                    if header.base_offset != writer.end_offset {
+                        let (expected, got) = (offset(writer.end_offset), offset(header.base_offset));
+                        return Err(AppendError::NotContiguous { expected, got });
+                    }
+                    let got = LeaderEpoch(header.partition_leader_epoch);
+                    let latest = log.latest_epoch().unwrap_or(LeaderEpoch(-1));
+                    if got < latest || got > current_epoch {
+                        return Err(AppendError::StaleLeaderEpoch { latest, got });
+                    }
+                    make_room(log, writer, &header, bytes.len(), now, &config)?;
+                    let (head, body) = bytes.split_at(BATCH_HEADER_BYTES.min(bytes.len()));
+                    writer.write(log, &header, head, body, &config)?;
+                }
+                Ok(())
+            },
+            |error| Err(error.into()),
+        );
+        if !self.config_ref().flush_ack {
+            return step;
+        }
+        let log = Arc::clone(self);
+        Step::Pending(Box::pin(async move {
+            step.wait().await?;
+            log.flush().wait().await?;
+            Ok(())
+        }))
+    }
+
+    /// Appends with the right to wait for the disk.
+    fn append_slowly(
+        self: &Arc<Self>,
+        state: &mut State,
+        batch: &mut Checked,
+        epoch: LeaderEpoch,
+        origin: Origin,
+        now: Millis,
+    ) -> AppendResult {
+        let config = self.config();
+        let writer = self.writer(state)?;
+        match writer.append(self, batch, epoch, origin, now, &config) {
+            Outcome::Done(result) => result,
+            Outcome::NoRoom => {
+                make_room(self, writer, &batch.header, batch.batch.len(), now, &config)?;
+                match writer.append(self, batch, epoch, origin, now, &config) {
+                    Outcome::Done(result) => result,
+                    // A segment that has room for the batch was just made.
+                    Outcome::NoRoom => Err(AppendError::LargerThanSegment {
+                        size_bytes: batch.batch.len(),
+                        max_bytes: config.segment_bytes,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Holds the answer back until the batch is synced, if the topic says so (rule S5).
+    fn durable(self: &Arc<Self>, step: Step<AppendResult>) -> Step<AppendResult> {
+        let config = self.config_ref();
+        if !config.flush_ack && config.flush_messages.is_none() {
+            return step;
+        }
+        if !config.flush_ack {
+            let most = config.flush_messages.unwrap_or(u64::MAX);
+            let due = self.with_open_writer(|writer| {
+                let due = writer.unflushed_records >= most;
+                if due {
+                    writer.unflushed_records = 0;
+                }
+                due
+            });
+            // While a storage thread has the writer nobody can count: syncing once too often does no harm.
+            if due == Some(false) {
+                return step;
+            }
+        }
+        match step {
+            Step::Ready(Ok(info)) => {
+                self.flush().map(move |synced| synced.map(|()| info).map_err(Into::into))
+            }
+            Step::Ready(Err(error)) => Step::Ready(Err(error)),
+            Step::Pending(appended) => {
+                let log = Arc::clone(self);
+                Step::Pending(Box::pin(async move {
+                    let info = appended.await?;
+                    log.flush().wait().await?;
+                    Ok(info)
+                }))
+            }
+        }
+    }
+}
+
+fn make_room(
+    log: &Arc<Log>,
+    writer: &mut Writer,
+    header: &BatchHeader,
+    size: usize,
+    now: Millis,
+    config: &TopicConfig,
+) -> Result<(), AppendError> {
+    if !writer.has_room(header, size, now, config) {
+        writer.make_room(log, header, size, now, config)?;
+    }
+    Ok(())
+}
+
+/// The job that extends the active file ahead of time.
+fn extension(home: &Arc<Home>, writer: &Writer, config: &TopicConfig) -> impl FnOnce() + Send + use<> {
+    let (segment, position, capacity) = (Arc::clone(&writer.segment), writer.position, config.segment_bytes);
+    let home = Arc::clone(home);
+    move || {
+        // A full disk shows at the append that needs the room, and there it is an answer.
+        let capacity = if home.check_space(u64::from(step(position))).is_ok() { capacity } else { position };
+        if let Err(error) = segment.extend(position, 0, capacity) {
+            tracing::debug!(%error, "a segment cannot be extended ahead of time");
+        }
+    }
+}

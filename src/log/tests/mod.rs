@@ -1,0 +1,11 @@
+//! Tests of the room as a whole, one behaviour a file. What belongs to one concept is tested beside it.
+
+mod appending;
+mod bad_files;
+mod directories;
+mod failing_disks;
+mod model;
+mod reading;
+mod recovering;
+mod retaining;
+mod support;

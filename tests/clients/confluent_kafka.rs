@@ -1,0 +1,49 @@
+//! confluent-kafka (C: a current librdkafka under Python).
+
+use crate::family::Family::ConfluentKafka;
+use crate::scenarios;
+
+#[test]
+fn administers_topics() {
+    scenarios::administers_topics(ConfluentKafka);
+}
+
+#[test]
+fn writes_and_reads_with_default_settings() {
+    scenarios::writes_and_reads_with_default_settings(ConfluentKafka);
+}
+
+#[test]
+fn writes_and_reads_with_idempotence() {
+    scenarios::writes_and_reads_with_idempotence(ConfluentKafka);
+}
+
+#[test]
+fn writes_every_codec_with_every_acknowledgement() {
+    scenarios::writes_every_codec_with_every_acknowledgement(ConfluentKafka);
+}
+
+#[test]
+fn reads_what_every_client_wrote() {
+    scenarios::reads_what_every_client_wrote(ConfluentKafka);
+}
+
+#[test]
+fn the_broker_sets_timestamps_where_the_topic_says_so() {
+    scenarios::the_broker_sets_timestamps_where_the_topic_says_so(ConfluentKafka);
+}
+
+#[test]
+fn finds_offsets_by_time() {
+    scenarios::finds_offsets_by_time(ConfluentKafka);
+}
+
+#[test]
+fn keeps_the_order_of_thousands_of_records_in_three_partitions() {
+    scenarios::keeps_the_order_of_thousands_of_records_in_three_partitions(ConfluentKafka);
+}
+
+#[test]
+fn loses_and_doubles_nothing_when_the_broker_is_killed() {
+    scenarios::loses_and_doubles_nothing_when_the_broker_is_killed(ConfluentKafka);
+}

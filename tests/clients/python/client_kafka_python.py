@@ -1,0 +1,144 @@
+"""kafka-python: a client of its own, in Python alone."""
+import sys
+import time
+
+import kafka
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+
+import agent
+
+TIMEOUT = 30
+
+
+def coded(error):
+    return agent.KafkaCode(error.errno, str(error)) if getattr(error, "errno", None) else error
+
+
+class Client:
+    def __init__(self, bootstrap):
+        self.base = {"bootstrap_servers": bootstrap}
+        self.admin = KafkaAdminClient(**self.base)
+        self.producers = {}
+        self.reader = None
+
+    def hello(self, _):
+        return {"client": f"kafka-python {kafka.__version__}"}
+
+    # Administration
+
+    def create_topic(self, c):
+        try:
+            self.admin.create_topics({c["topic"]: {"num_partitions": c["partitions"], "configs": c["configs"]}})
+        except KafkaError as error:
+            raise coded(error)
+
+    def list_topics(self, _):
+        return {"topics": self.admin.list_topics()}
+
+    def describe_topic(self, c):
+        topic = self.admin.describe_topics([c["topic"]])[0]
+        if topic["error_code"]:
+            raise agent.KafkaCode(topic["error_code"])
+        partitions = topic["partitions"]
+        return {"partitions": len(partitions), "leaders": [p["leader_id"] for p in partitions]}
+
+    def describe_configs(self, c):
+        answer = self.admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, c["topic"])], config_filter="all")
+        entries = answer["topic"][c["topic"]]
+        return {"configs": {name: entry["value"] for name, entry in entries.items()}}
+
+    def alter_configs(self, c):
+        try:
+            self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, c["topic"], c["configs"])])
+        except KafkaError as error:
+            raise coded(error)
+
+    def create_partitions(self, c):
+        try:
+            self.admin.create_partitions({c["topic"]: c["total"]})
+        except KafkaError as error:
+            raise coded(error)
+
+    def delete_records(self, c):
+        partition = TopicPartition(c["topic"], c["partition"])
+        return {"low_watermark": self.admin.delete_records({partition: c["before"]})[partition]["low_watermark"]}
+
+    def delete_topic(self, c):
+        try:
+            self.admin.delete_topics([c["topic"]])
+        except KafkaError as error:
+            raise coded(error)
+
+    # Records
+
+    def producer(self, c):
+        config = dict(self.base)
+        if c.get("codec") is not None:
+            config["compression_type"] = None if c["codec"] == "none" else c["codec"]
+            config["linger_ms"] = 20  # whole batches, so that there is something to compress
+        if c.get("acks") is not None:
+            config["acks"] = "all" if c["acks"] == -1 else c["acks"]
+        if c.get("idempotence") is not None:
+            config["enable_idempotence"] = c["idempotence"]
+        name = repr(config)
+        if name not in self.producers:
+            self.producers[name] = KafkaProducer(**config)
+        return self.producers[name]
+
+    def send(self, c, records):
+        producer = self.producer(c)
+        futures = [
+            producer.send(c["topic"], partition=partition, key=key, value=value, headers=headers, timestamp_ms=timestamp)
+            for partition, key, value, headers, timestamp in records
+        ]
+        producer.flush(TIMEOUT)
+        try:
+            return [future.get(TIMEOUT).offset for future in futures]
+        except KafkaError as error:
+            raise coded(error)
+
+    def produce(self, c):
+        return {"offsets": self.send(c, [(c["partition"], *r) for r in agent.records_of(c)])}
+
+    def produce_numbers(self, c):
+        return {"acknowledged": len(self.send(c, [(p, None, v, [], None) for p, v in agent.numbered(c)]))}
+
+    def consumer(self):
+        if self.reader is None:
+            self.reader = KafkaConsumer(**self.base, enable_auto_commit=False, group_id=None)
+        return self.reader
+
+    def consume(self, c):
+        consumer = self.consumer()
+        partition = TopicPartition(c["topic"], c["partition"])
+        consumer.assign([partition])
+        consumer.seek(partition, c["from"])
+        records = []
+        deadline = time.monotonic() + TIMEOUT
+        while len(records) < c["count"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(records)} of {c['count']} records after {TIMEOUT} s")
+            for got in consumer.poll(200, max_records=c["count"] - len(records)).values():
+                records.extend(
+                    agent.seen(r.offset, r.timestamp, r.timestamp_type, r.key, r.value, r.headers) for r in got
+                )
+        return {"records": records}
+
+    def offsets(self, c):
+        partition = TopicPartition(c["topic"], c["partition"])
+        consumer = self.consumer()
+        return {
+            "begin": consumer.beginning_offsets([partition])[partition],
+            "end": consumer.end_offsets([partition])[partition],
+        }
+
+    def offset_for_time(self, c):
+        partition = TopicPartition(c["topic"], c["partition"])
+        found = self.consumer().offsets_for_times({partition: c["timestamp"]})[partition]
+        return {"offset": None if found is None or found.offset < 0 else found.offset}
+
+
+if __name__ == "__main__":
+    agent.serve(Client(sys.argv[1]))
