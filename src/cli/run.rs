@@ -28,7 +28,8 @@ const ETCD_PORT_OFFSET: u16 = 200;
 /// What to tell the user.
 pub fn dev(args: DevArgs) -> Outcome {
     let begun = Clock::system().elapsed();
-    let scratch = args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
+    let scratch =
+        args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
     let scratch = scratch.map_err(|error| {
         CliError::failure(format!("no directory for the ephemeral data: {error}")).help("set TMPDIR")
     })?;
@@ -72,14 +73,13 @@ fn dev_flags(port: u16, data: &Path, ephemeral: bool) -> Result<Vec<Flag>, CliEr
     let beside = |offset: u16| match port {
         0 => Ok(0),
         port => port.checked_add(offset).ok_or_else(|| {
-            CliError::usage(format!("--port {port} leaves no room for the admin port and etcd's (P+{offset})"))
+            CliError::usage(format!(
+                "--port {port} leaves no room for the admin port and etcd's (P+{offset})"
+            ))
         }),
     };
-    let flag = |flag: &str, key: &str, value: String| Flag {
-        flag: flag.to_owned(),
-        key: key.to_owned(),
-        value,
-    };
+    let flag =
+        |flag: &str, key: &str, value: String| Flag { flag: flag.to_owned(), key: key.to_owned(), value };
     let port_flag = format!("--port {port}");
     Ok(vec![
         flag(&port_flag, "listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
@@ -91,8 +91,7 @@ fn dev_flags(port: u16, data: &Path, ephemeral: bool) -> Result<Vec<Flag>, CliEr
 }
 
 fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError> {
-    let config = config::load(options)
-        .map_err(|errors| CliError::new(Exit::Config, errors.to_string()))?;
+    let config = config::load(options).map_err(|errors| CliError::new(Exit::Config, errors.to_string()))?;
     let keys = config.broker();
     let format = match keys.log_format {
         config::LogFormat::Pretty => logging::LogFormat::Pretty,
@@ -100,7 +99,8 @@ fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError
         config::LogFormat::Json => logging::LogFormat::Json,
     };
     let level = level.unwrap_or_else(|| keys.log_level.clone());
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let colours =
+        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     // The handle that would change the level lives as long as the process.
     std::mem::forget(
         logging::start(format, &level, colours)
@@ -145,8 +145,9 @@ fn start_error(error: &anyhow::Error) -> CliError {
     let text = format!("{error:#}");
     if let Some(metadata) = error.downcast_ref::<MetadataError>() {
         return match metadata {
-            MetadataError::Unreachable { .. } => CliError::new(Exit::Unreachable, text)
-                .help("start etcd, or set etcd.endpoints to where it runs (embedded: one inside this process)"),
+            MetadataError::Unreachable { .. } => CliError::new(Exit::Unreachable, text).help(
+                "start etcd, or set etcd.endpoints to where it runs (embedded: one inside this process)",
+            ),
             _ => CliError::new(Exit::Config, text),
         };
     }

@@ -55,7 +55,9 @@ fn page(
     let mut room = limit;
     let mut topics = Vec::new();
     for name in names.iter().filter(|name| name.as_str() >= start) {
-        let first = cursor.filter(|cursor| cursor.topic_name.as_str() == name).map_or(0, |cursor| cursor.partition_index);
+        let first = cursor
+            .filter(|cursor| cursor.topic_name.as_str() == name)
+            .map_or(0, |cursor| cursor.partition_index);
         if room == 0 {
             return response(topics, Some((name, first)));
         }
@@ -101,8 +103,11 @@ fn describe(
     first: usize,
     count: usize,
 ) -> DescribeTopicPartitionsResponseTopic {
-    let partitions =
-        (0..).zip(&topic.partitions).skip(first).take(count).map(|(index, partition)| one(image, index, partition));
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .skip(first)
+        .take(count)
+        .map(|(index, partition)| one(image, index, partition));
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(topic_name(&topic.name)))
         .with_topic_id(topic.id.uuid())
@@ -110,7 +115,11 @@ fn describe(
         .with_topic_authorized_operations(TOPIC_OPERATIONS)
 }
 
-fn one(image: &ClusterImage, index: i32, partition: &PartitionImage) -> DescribeTopicPartitionsResponsePartition {
+fn one(
+    image: &ClusterImage,
+    index: i32,
+    partition: &PartitionImage,
+) -> DescribeTopicPartitionsResponsePartition {
     let alive = partition.leader.is_some_and(|leader| image.brokers.contains_key(&leader.id));
     let code = if alive { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     let offline = partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id));

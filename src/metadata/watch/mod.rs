@@ -164,8 +164,8 @@ impl Feed {
     }
 
     async fn read_all(&mut self) -> Result<ClusterImage, String> {
-        let snapshot = load::load(&self.connector, &self.keys).await.map_err(|error| error.to_string())?;
         let known = self.cell.image().revision;
+        let snapshot = load::load(&self.connector, &self.keys).await.map_err(|error| error.to_string())?;
         if snapshot.revision < known && !self.accept_rollback {
             let error = MetadataError::RolledBack { seen: known, now: snapshot.revision };
             let why = error.to_string();
