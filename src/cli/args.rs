@@ -69,7 +69,7 @@ pub enum Command {
     /// Measure a broker with pre-encoded batches
     #[command(subcommand)]
     Perf(PerfCommand),
-    /// Configuration keys
+    /// Configuration keys: list, explain, check, show
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Segment files, without a broker
