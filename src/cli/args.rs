@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::cluster::ClusterArgs;
+use super::config::ConfigCommand;
 use super::log::LogCommand;
 use super::meta::MetaCommand;
 use super::perf::PerfCommand;
@@ -68,6 +69,9 @@ pub enum Command {
     /// Measure a broker with pre-encoded batches
     #[command(subcommand)]
     Perf(PerfCommand),
+    /// Configuration keys: list, explain, check, show
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Segment files, without a broker
     #[command(subcommand)]
     Log(LogCommand),

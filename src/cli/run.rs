@@ -117,6 +117,7 @@ fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError
 
 /// Starts the broker on this thread's runtime, says `ready`, and stops it on SIGTERM or SIGINT.
 fn run(config: Config, ready: impl FnOnce(&Node)) -> Outcome {
+    sys::host::use_ordinary_pages();
     sys::host::raise_limits();
     sys::sigbus::install()
         .map_err(|error| CliError::new(Exit::Internal, format!("no handler for SIGBUS: {error}")))?;

@@ -49,7 +49,8 @@ impl From<Bytes> for Response {
 pub enum Reply {
     /// The answer is ready.
     Now(Response),
-    /// The ordered part is done, the answer comes later (acks=all, a long-polling fetch, an admin change).
+    /// The ordered part is done, the answer comes later (acks=all, a long-polling fetch, an admin change). An answer without pieces
+    /// says that none can be made: the connection is closed.
     Later(BoxFuture<'static, Response>),
     /// The protocol forbids an answer (acks=0).
     Silent,

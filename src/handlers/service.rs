@@ -8,6 +8,7 @@ use super::reply::{CloseReason, Connection, Reply, Service};
 use super::{api_versions, endpoint::RequestContext, find};
 use crate::broker::Broker;
 use crate::protocol::{guard, header};
+use crate::telemetry::metrics;
 
 /// Serves the registry over one broker.
 pub struct BrokerService {
@@ -39,8 +40,17 @@ impl BrokerService {
             }
             return Err(unsupported);
         }
-        guard::check(header.api_key, header.api_version, &body)
-            .map_err(|cause| CloseReason::Malformed(format!("{}: {cause}", endpoint.name)))?;
+        let malformed = |cause: String| CloseReason::Malformed(format!("{}: {cause}", endpoint.name));
+        let checked = guard::check(header.api_key, header.api_version, &body)
+            .map_err(|cause| malformed(cause.to_string()))?;
+        // Decoded, a request may take as much again as the largest frame, and no more (rule X3).
+        let memory_bytes_max = self.broker.broker_config().socket_request_max_bytes;
+        if checked.memory_bytes() > memory_bytes_max {
+            return Err(malformed(format!("its {} elements are too many", checked.elements)));
+        }
+        if checked.trailing_bytes > 0 {
+            metrics::trailing_bytes();
+        }
         Ok((endpoint.call)(&context, body))
     }
 }

@@ -34,7 +34,7 @@ struct Slot {
     answer: Option<Response>,
 }
 
-/// What a handler panicked with.
+/// How a handler failed: it panicked, or its late answer could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Panicked {
     pub(super) api_key: i16,
@@ -67,6 +67,11 @@ impl Future for Later {
         let this = &mut *self;
         match std::panic::catch_unwind(AssertUnwindSafe(|| this.answer.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
+            // An answer that the codec cannot write: the client must not wait for it forever.
+            Ok(Poll::Ready(answer)) if answer.chunks.is_empty() => {
+                let message = "its answer cannot be encoded".to_owned();
+                Poll::Ready(Err(Panicked { api_key: this.api_key, message }))
+            }
             Ok(Poll::Ready(answer)) => Poll::Ready(Ok((this.number, this.frame_bytes, answer))),
             Err(payload) => Poll::Ready(Err(Panicked::new(this.api_key, payload.as_ref()))),
         }
@@ -322,5 +327,13 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let panicked = pipeline.poll_answers(&mut cx).unwrap_err();
         assert_eq!(panicked, Panicked { api_key: 7, message: "boom 1".into() });
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_made_ends_the_connection() {
+        let mut pipeline = Pipeline::new();
+        pipeline.push_later(7, Duration::ZERO, 1, Box::pin(async { Response::default() }));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(pipeline.poll_answers(&mut cx).unwrap_err().api_key, 7);
     }
 }
