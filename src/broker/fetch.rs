@@ -188,8 +188,7 @@ async fn read_one(
     if total > 0 && room == 0 {
         return Ok(data);
     }
-    let options =
-        ReadOptions { max_bytes: wanted, min_one_batch: total == 0, end, cursor: asked.cursor.clone() };
+    let options = ReadOptions { max_bytes: wanted, min_one_batch: total == 0, end, cursor: asked.cursor };
     let read = match partition.read(from, options) {
         Step::Ready(read) => read,
         Step::Pending(read) => read.await,

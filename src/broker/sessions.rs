@@ -62,7 +62,7 @@ impl Session {
         let key = (wanted.topic.clone(), wanted.index);
         if let Some(held) = self.places.get(&key).and_then(|place| self.partitions.get_mut(*place)) {
             let same_position = held.fetch_offset == wanted.fetch_offset;
-            let cursor = wanted.cursor.clone().or_else(|| held.cursor.take());
+            let cursor = wanted.cursor.or_else(|| held.cursor.take());
             let told = if same_position { held.told } else { None };
             *held = FetchPartition { cursor, told, ..wanted };
         } else {

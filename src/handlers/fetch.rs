@@ -150,7 +150,7 @@ fn respond(
         let told = one.outcome.as_ref().ok().map(|data| (data.high_watermark, data.log_start_offset));
         let new = is_new(&one, told);
         let size = one.outcome.as_ref().map_or(0, |data| data.size_bytes);
-        let cursor = one.outcome.as_ref().ok().and_then(|data| data.cursor.clone());
+        let cursor = one.outcome.as_ref().ok().and_then(|data| data.cursor);
         remember(session, &one.asked, told, cursor, size > 0);
         if matches!(session, SessionContext::Incremental(..)) && !new {
             continue;
