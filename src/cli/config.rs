@@ -64,7 +64,9 @@ pub struct SourceArgs {
 
 /// Options of `ketcd config explain`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  ketcd config explain min.insync.replicas")]
+#[command(
+    after_help = "Examples:\n  ketcd config explain min.insync.replicas\n  ketcd config explain log.retention.ms --config server.properties -o json"
+)]
 pub struct ExplainArgs {
     /// The key
     key: String,
@@ -77,7 +79,7 @@ pub struct ExplainArgs {
 /// Options of `ketcd config check`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  ketcd config check server.properties\nExits with 78 if a broker would not start with it."
+    after_help = "Examples:\n  ketcd config check server.properties\n  ketcd config check ketcd.toml -o json\n\nExits with 78 if a broker would not start with it."
 )]
 pub struct CheckArgs {
     /// The file
@@ -88,7 +90,9 @@ pub struct CheckArgs {
 
 /// Options of `ketcd config show`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  ketcd config show --origin --config server.properties")]
+#[command(
+    after_help = "Examples:\n  ketcd config show --origin --config server.properties\n  ketcd config show --dev --all"
+)]
 pub struct ShowArgs {
     /// Say where each value comes from, and what it overrides
     #[arg(long)]
@@ -104,7 +108,9 @@ pub struct ShowArgs {
 
 /// Options of `ketcd config convert`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  ketcd config convert server.properties")]
+#[command(
+    after_help = "Examples:\n  ketcd config convert server.properties\n  ketcd config convert /opt/kafka/config/server.properties > ketcd.toml"
+)]
 pub struct ConvertArgs {
     /// The properties file
     file: PathBuf,

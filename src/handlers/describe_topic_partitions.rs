@@ -1,6 +1,7 @@
 //! DescribeTopicPartitions (key 75), v0. Topics page by page, with eligible leader replicas (KIP-966).
 //!
-//! - No topics named means all; topics are answered in the order of their names, at most `response_partition_limit` partitions.
+//! - No topics named means all; topics are answered in the order of their names, at most `response_partition_limit` and
+//!   `max.request.partition.size.limit` partitions.
 //! - The cursor names the first partition of the next page.
 
 use std::collections::BTreeSet;
@@ -20,9 +21,6 @@ use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicName;
 
-/// The most partitions in one answer (`max.request.partition.size.limit` of Kafka).
-const PARTITIONS_MAX: usize = 2000;
-
 pub struct DescribeTopicPartitions;
 
 impl Api for DescribeTopicPartitions {
@@ -40,7 +38,8 @@ impl Api for DescribeTopicPartitions {
         } else {
             request.topics.iter().map(|topic| topic.name.as_str().to_owned()).collect()
         };
-        let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
+        let most = context.broker.broker_config().max_request_partition_size_limit.max(1);
+        let limit = usize::try_from(request.response_partition_limit.clamp(1, most)).unwrap_or(1);
         Handled::Now(page(&image, &names, request.cursor.as_ref(), limit))
     }
 }

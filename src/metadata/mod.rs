@@ -167,9 +167,14 @@ impl Metadata {
             loaded.await.map_err(|_| MetadataError::Closed)?;
             cell.wait_for(epoch.get(), FIRST_IMAGE_TIMEOUT).await
         };
-        tokio::time::timeout(FIRST_IMAGE_TIMEOUT, visible).await.map_err(|_| {
-            MetadataError::NotYetVisible { revision: epoch.get(), waited: FIRST_IMAGE_TIMEOUT }
-        })??;
+        let shown = tokio::time::timeout(FIRST_IMAGE_TIMEOUT, visible).await;
+        if !matches!(shown, Ok(Ok(()))) {
+            // This start has failed: the id is free for the next one at once.
+            session.graceful.store(true, Ordering::Release);
+            let why = cell.trouble().unwrap_or_else(|| "the watch shows nothing".to_owned());
+            let why = format!("the cluster's keys cannot be read: {why}");
+            return Err(MetadataError::Unreachable { why, since: FIRST_IMAGE_TIMEOUT });
+        }
 
         let admin = Admin {
             connector,

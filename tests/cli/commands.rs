@@ -195,6 +195,7 @@ fn metadata_is_shown_and_watched() {
     let mut watch = ketcd()
         .args(["meta", "watch", "--etcd", etcd, "--from", &revision.unwrap().to_string(), "-o", "json"])
         .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
     let topic = name("meta");
