@@ -32,6 +32,7 @@ fn config(data: &Path, keys: &[&str]) -> config::Config {
     let mut set = vec![
         "listeners=PLAINTEXT://127.0.0.1:0".to_owned(),
         "etcd.embedded.listen=127.0.0.1:0".to_owned(),
+        "admin.listen=127.0.0.1:0".to_owned(),
         format!("log.dirs={}", data.display()),
         "log.retention.check.interval.ms=200".to_owned(),
         "data.threads=2".to_owned(),

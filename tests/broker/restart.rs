@@ -18,7 +18,7 @@ async fn a_restarted_broker_has_what_it_had() {
     let broker = OwnBroker::start(data.path(), &[]).await;
     let mut peer = connect(&broker.address).await;
     let cluster_id = peer.call(&DescribeClusterRequest::default()).await.unwrap().cluster_id;
-    let init = InitProducerIdRequest::default().with_transaction_timeout_ms(60_000);
+    let init = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
     let id = peer.call_at(&init, 5).await.unwrap().producer_id.0;
     let kept = topic_with(&mut peer, "kept", 3, &[("retention.ms", "5000000")]).await;
     let trimmed = topic(&mut peer, "trimmed").await;

@@ -55,7 +55,7 @@ pub fn frame(key: i16, version: i16, correlation_id: i32, subject: &Subject) -> 
         19 => maker.frame(&maker.create_topics()),
         20 => maker.frame(&maker.delete_topics()),
         21 => maker.frame(&maker.delete_records()),
-        22 => maker.frame(&InitProducerIdRequest::default().with_transaction_timeout_ms(60_000)),
+        22 => maker.frame(&maker.init_producer_id()),
         23 => maker.frame(&maker.offset_for_leader_epoch()),
         29 => maker.frame(&maker.describe_acls()),
         32 => maker.frame(&maker.describe_configs()),
@@ -175,6 +175,10 @@ impl Maker<'_> {
         let topic =
             DeleteRecordsTopic::default().with_name(named(self.name())).with_partitions(vec![partition]);
         DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(5000)
+    }
+
+    fn init_producer_id(&self) -> InitProducerIdRequest {
+        InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000)
     }
 
     fn offset_for_leader_epoch(&self) -> OffsetForLeaderEpochRequest {
