@@ -9,8 +9,8 @@ use crate::config::{
     AlterError, AlterOp, BrokerScope, Change, Config, Dynamic, TopicConfig, validate_broker_change,
     validate_topic_change,
 };
-use crate::metadata::{self, MetadataError};
 use crate::metadata::image::{ClusterImage, ConfigEntity};
+use crate::metadata::{self, MetadataError};
 use crate::types::{BrokerId, TopicName};
 
 /// How long a change waits until this broker has carried it out.

@@ -120,7 +120,8 @@ pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: Fet
 }
 
 fn lacking_bytes(fetched: &[Fetched], params: FetchParams) -> i64 {
-    let have: usize = fetched.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|data| data.size_bytes).sum();
+    let have: usize =
+        fetched.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|data| data.size_bytes).sum();
     i64::try_from(params.min_bytes.saturating_sub(have)).unwrap_or(i64::MAX)
 }
 
@@ -216,7 +217,11 @@ fn offsets_of(partition: &Partition) -> PartitionData {
 }
 
 /// Where the client's log leaves ours, if the epoch of its last record ends before its position here (rule L10).
-fn diverging(partition: &Partition, last_fetched: LeaderEpoch, fetch_offset: i64) -> Option<(LeaderEpoch, Offset)> {
+fn diverging(
+    partition: &Partition,
+    last_fetched: LeaderEpoch,
+    fetch_offset: i64,
+) -> Option<(LeaderEpoch, Offset)> {
     let (epoch, end) = partition.log().end_offset_for_epoch(last_fetched)?;
     (epoch < last_fetched || end.get() < fetch_offset).then_some((epoch, end))
 }

@@ -22,7 +22,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Carries out every image until `stop`. The first one is carried out before this future first waits.
 pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     let mut images = broker.metadata().images();
-    let mut reconciler = Reconciler { broker: Arc::clone(&broker), seen: Arc::default(), finishing: Vec::new() };
+    let mut reconciler =
+        Reconciler { broker: Arc::clone(&broker), seen: Arc::default(), finishing: Vec::new() };
     loop {
         let image = Arc::clone(&images.borrow_and_update());
         reconciler.carry_out(&image).await;
@@ -157,10 +158,7 @@ fn recover_in_background(partition: &Arc<Partition>) {
     }
 }
 
-fn same_entry(
-    a: Option<&Arc<BTreeMap<String, String>>>,
-    b: Option<&Arc<BTreeMap<String, String>>>,
-) -> bool {
+fn same_entry(a: Option<&Arc<BTreeMap<String, String>>>, b: Option<&Arc<BTreeMap<String, String>>>) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => Arc::ptr_eq(a, b),

@@ -340,8 +340,7 @@ mod tests {
         let (context, _) = sessions.begin(request(0, 0), all, &[], Duration::ZERO).unwrap();
         let session = context.session().unwrap();
         session.lock().unwrap().answered(&TopicKey::Name("t".to_owned()), 0, None, None, true);
-        let (_, partitions) =
-            sessions.begin(request(context.id(), 1), vec![], &[], Duration::ZERO).unwrap();
+        let (_, partitions) = sessions.begin(request(context.id(), 1), vec![], &[], Duration::ZERO).unwrap();
         assert_eq!(indexes(&partitions), [1, 2, 0]);
     }
 

@@ -129,7 +129,11 @@ impl Broker {
         Ok(created)
     }
 
-    fn assignment_of(&self, image: &ClusterImage, spec: &TopicSpec) -> Result<Vec<Vec<BrokerId>>, TopicError> {
+    fn assignment_of(
+        &self,
+        image: &ClusterImage,
+        spec: &TopicSpec,
+    ) -> Result<Vec<Vec<BrokerId>>, TopicError> {
         if let Some(assignment) = &spec.assignment {
             if spec.partitions.is_some() || spec.replication_factor.is_some() {
                 return Err(TopicError::InvalidRequest(
@@ -257,7 +261,11 @@ fn check_assignment(image: &ClusterImage, assignment: &[Vec<BrokerId>]) -> Resul
             return invalid(format!("partition {index} names a broker twice"));
         }
         if replicas.len() != first.len() {
-            return invalid(format!("partition {index} has {} replicas, others {}", replicas.len(), first.len()));
+            return invalid(format!(
+                "partition {index} has {} replicas, others {}",
+                replicas.len(),
+                first.len()
+            ));
         }
         if let Some(unknown) = replicas.iter().find(|id| !image.brokers.contains_key(id)) {
             return invalid(format!("partition {index} names broker {unknown}, which is not alive"));

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use super::cluster::ClusterArgs;
+use super::config::ConfigCommand;
 use super::log::LogCommand;
 use super::meta::MetaCommand;
 use super::perf::PerfCommand;
@@ -68,6 +69,9 @@ pub enum Command {
     /// Measure a broker with pre-encoded batches
     #[command(subcommand)]
     Perf(PerfCommand),
+    /// Configuration keys: list, explain, check, show
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Segment files, without a broker
     #[command(subcommand)]
     Log(LogCommand),
@@ -86,12 +90,12 @@ Examples:
   ketcd dev --port 19092 --ephemeral
   ketcd dev --data /tmp/k --set auto.create.topics.enable=false --set log.retention.hours=1")]
 pub struct DevArgs {
-    /// Port for Kafka clients; admin takes P+100, the metadata store P+200; 0 lets the system choose all three
-    #[arg(short = 'p', long, value_name = "P", env = "KETCD_PORT", default_value_t = 9092)]
-    pub port: u16,
-    /// Directory of the data; reused if it is there
-    #[arg(long, value_name = "DIR", env = "KETCD_DATA", default_value = "./ketcd-data")]
-    pub data: std::path::PathBuf,
+    /// Port for Kafka clients; admin takes P+100, the metadata store P+200; 0 lets the system choose all three [default: 9092]
+    #[arg(short = 'p', long, value_name = "P", env = "KETCD_PORT")]
+    pub port: Option<u16>,
+    /// Directory of the data; reused if it is there [default: ./ketcd-data]
+    #[arg(long, value_name = "DIR", env = "KETCD_DATA")]
+    pub data: Option<std::path::PathBuf>,
     /// Keep nothing: the data is gone when the broker stops
     #[arg(long, conflicts_with = "data")]
     pub ephemeral: bool,

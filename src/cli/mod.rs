@@ -8,6 +8,7 @@
 pub mod args;
 pub mod client;
 pub mod cluster;
+pub mod config;
 pub mod exit;
 pub mod log;
 pub mod meta;
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Topic(command) => block_on(command.run()),
         Command::Cluster(args) => block_on(cluster::run(args)),
         Command::Perf(command) => block_on(command.run()),
+        Command::Config(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Meta(command) => block_on(command.run()),
         Command::Version(args) => version::run(args),

@@ -74,9 +74,7 @@ impl Node {
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);
         let admin = match keys.admin_listen {
-            Some(address) => {
-                Some(AdminServer::start(address, NodeAdmin::new(&broker, &server)).await?)
-            }
+            Some(address) => Some(AdminServer::start(address, NodeAdmin::new(&broker, &server)).await?),
             None => None,
         };
         info!(node = %broker.id(), cluster = %broker.image().cluster_id, "broker serves");
@@ -113,7 +111,10 @@ impl Node {
         self.broker.stop_waiting();
         let stopped = self.server.shutdown(STOP_GRACE).await;
         if stopped.cut_off > 0 {
-            warn!(connections = stopped.cut_off, "connections were cut off: their answers did not leave in time");
+            warn!(
+                connections = stopped.cut_off,
+                "connections were cut off: their answers did not leave in time"
+            );
         }
         self.broker.step_down();
         self.stop.cancel();
@@ -222,7 +223,8 @@ fn metadata_options(
 }
 
 fn tls(etcd: &EtcdConfig) -> anyhow::Result<Option<TlsOptions>> {
-    let read = |path: &Path| sys::read::small(path, PEM_BYTES_MAX).with_context(|| path.display().to_string());
+    let read =
+        |path: &Path| sys::read::small(path, PEM_BYTES_MAX).with_context(|| path.display().to_string());
     let wanted = etcd.tls_ca.is_some() || etcd.tls_identity.is_some() || is_https(&etcd.endpoints);
     if !wanted {
         return Ok(None);

@@ -62,7 +62,8 @@ impl NodeAdmin {
         directories
             .into_iter()
             .map(|directory| {
-                let detail = directory.failed.unwrap_or_else(|| format!("{} bytes free", directory.usable_bytes));
+                let detail =
+                    directory.failed.unwrap_or_else(|| format!("{} bytes free", directory.usable_bytes));
                 Check::new(format!("log directory {}", directory.path.display()), usable, detail)
             })
             .collect()
@@ -94,9 +95,8 @@ impl AdminSource for NodeAdmin {
 fn tell(scrape: &mut Scrape<'_>, broker: &Broker) {
     let topics = broker.partitions().topics();
     let partitions = topics.iter().flat_map(|topic| topic.partitions());
-    let (count, bytes) = partitions.fold((0u64, 0u64), |(count, bytes), partition| {
-        (count + 1, bytes + partition.log().size_bytes())
-    });
+    let (count, bytes) = partitions
+        .fold((0u64, 0u64), |(count, bytes), partition| (count + 1, bytes + partition.log().size_bytes()));
     scrape.gauge(
         "ketcd_broker_partitions",
         "Partitions held here (kafka.server:type=ReplicaManager,name=PartitionCount)",
@@ -141,11 +141,7 @@ fn tell_directories(scrape: &mut Scrape<'_>, broker: &Broker) {
 fn tell_metadata(scrape: &mut Scrape<'_>, broker: &Broker) {
     let session = broker.metadata().session();
     let counters = broker.metadata().counters();
-    scrape.gauge(
-        "ketcd_metadata_reachable",
-        "1 while etcd answers",
-        f64::from(u8::from(session.reachable)),
-    );
+    scrape.gauge("ketcd_metadata_reachable", "1 while etcd answers", f64::from(u8::from(session.reachable)));
     scrape.counter(
         "ketcd_metadata_outage_seconds",
         "Time without etcd since the start",
@@ -161,7 +157,11 @@ fn tell_metadata(scrape: &mut Scrape<'_>, broker: &Broker) {
         "1 if this broker is the controller (kafka.controller:type=KafkaController,name=ActiveControllerCount)",
         f64::from(u8::from(session.is_controller())),
     );
-    scrape.counter("ketcd_metadata_resyncs", "Full reads of the metadata after the first", counters.resyncs as f64);
+    scrape.counter(
+        "ketcd_metadata_resyncs",
+        "Full reads of the metadata after the first",
+        counters.resyncs as f64,
+    );
     scrape.counter(
         "ketcd_metadata_divergences",
         "Entries that a full read found different: 0 with a healthy etcd",

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{BrokerArgs, DevArgs};
+use super::config::refuse;
 use super::exit::{CliError, Exit, Outcome};
 use super::node::Node;
 use crate::config::{self, Config, Flag, LoadOptions, Mode};
@@ -28,15 +29,17 @@ const ETCD_PORT_OFFSET: u16 = 200;
 /// What to tell the user.
 pub fn dev(args: DevArgs) -> Outcome {
     let begun = Clock::system().elapsed();
-    let scratch = args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
+    let scratch =
+        args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
     let scratch = scratch.map_err(|error| {
         CliError::failure(format!("no directory for the ephemeral data: {error}")).help("set TMPDIR")
     })?;
-    let data = scratch.as_ref().map_or(args.data.clone(), |scratch| scratch.path().to_owned());
-    let reused = sys::read::exists(&data.join("meta.properties"));
+    let data = scratch.as_ref().map(|scratch| scratch.path().to_owned()).or(args.data);
     let mut options = load_options(Mode::Dev, None, args.set);
-    options.flags = dev_flags(args.port, &data, args.ephemeral)?;
+    options.flags = dev_flags(args.port, data.as_deref(), args.ephemeral)?;
     let config = load(&options, args.log_level)?;
+    let data = config.broker().log_dirs.first().cloned().unwrap_or_default();
+    let reused = sys::read::exists(&data.join("meta.properties"));
     run(config, |node| {
         let screen = DevScreen { node, data: &data, ephemeral: args.ephemeral, reused };
         screen.print((Clock::system().elapsed() - begun).as_secs_f64());
@@ -67,32 +70,36 @@ fn load_options(mode: Mode, file: Option<PathBuf>, set: Vec<(String, String)>) -
     options
 }
 
-/// `--port P` is three ports, `--data` the log directory: written as the keys they are.
-fn dev_flags(port: u16, data: &Path, ephemeral: bool) -> Result<Vec<Flag>, CliError> {
-    let beside = |offset: u16| match port {
-        0 => Ok(0),
-        port => port.checked_add(offset).ok_or_else(|| {
-            CliError::usage(format!("--port {port} leaves no room for the admin port and etcd's (P+{offset})"))
-        }),
+/// `--port P` is three ports, `--data` the log directory: written as the keys they are. What was not given is left to the other
+/// sources: a flag beats them all.
+fn dev_flags(port: Option<u16>, data: Option<&Path>, ephemeral: bool) -> Result<Vec<Flag>, CliError> {
+    let mut flags = Vec::new();
+    let mut flag = |flag: &str, key: &str, value: String| {
+        flags.push(Flag { flag: flag.to_owned(), key: key.to_owned(), value });
     };
-    let flag = |flag: &str, key: &str, value: String| Flag {
-        flag: flag.to_owned(),
-        key: key.to_owned(),
-        value,
-    };
-    let port_flag = format!("--port {port}");
-    Ok(vec![
-        flag(&port_flag, "listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
-        flag(&port_flag, "admin.listen", format!("127.0.0.1:{}", beside(ADMIN_PORT_OFFSET)?)),
-        flag(&port_flag, "etcd.embedded.listen", format!("127.0.0.1:{}", beside(ETCD_PORT_OFFSET)?)),
-        flag("--data", "log.dirs", data.display().to_string()),
-        flag("--ephemeral", "dev.ephemeral", ephemeral.to_string()),
-    ])
+    if let Some(port) = port {
+        let beside = |offset: u16| match port {
+            0 => Ok(0),
+            port => port.checked_add(offset).ok_or_else(|| {
+                CliError::usage(format!("--port {port} leaves no room for the admin port and etcd's (P+{offset})"))
+            }),
+        };
+        let written = format!("--port {port}");
+        flag(&written, "listeners", format!("PLAINTEXT://127.0.0.1:{port}"));
+        flag(&written, "admin.listen", format!("127.0.0.1:{}", beside(ADMIN_PORT_OFFSET)?));
+        flag(&written, "etcd.embedded.listen", format!("127.0.0.1:{}", beside(ETCD_PORT_OFFSET)?));
+    }
+    if let Some(data) = data {
+        flag("--data", "log.dirs", data.display().to_string());
+    }
+    if ephemeral {
+        flag("--ephemeral", "dev.ephemeral", "true".to_owned());
+    }
+    Ok(flags)
 }
 
 fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError> {
-    let config = config::load(options)
-        .map_err(|errors| CliError::new(Exit::Config, errors.to_string()))?;
+    let config = config::load(options).map_err(|errors| refuse(&errors))?;
     let keys = config.broker();
     let format = match keys.log_format {
         config::LogFormat::Pretty => logging::LogFormat::Pretty,
@@ -100,7 +107,8 @@ fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError
         config::LogFormat::Json => logging::LogFormat::Json,
     };
     let level = level.unwrap_or_else(|| keys.log_level.clone());
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let colours =
+        std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     // The handle that would change the level lives as long as the process.
     std::mem::forget(
         logging::start(format, &level, colours)
@@ -117,6 +125,7 @@ fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError
 
 /// Starts the broker on this thread's runtime, says `ready`, and stops it on SIGTERM or SIGINT.
 fn run(config: Config, ready: impl FnOnce(&Node)) -> Outcome {
+    sys::host::use_ordinary_pages();
     sys::host::raise_limits();
     sys::sigbus::install()
         .map_err(|error| CliError::new(Exit::Internal, format!("no handler for SIGBUS: {error}")))?;
@@ -145,8 +154,9 @@ fn start_error(error: &anyhow::Error) -> CliError {
     let text = format!("{error:#}");
     if let Some(metadata) = error.downcast_ref::<MetadataError>() {
         return match metadata {
-            MetadataError::Unreachable { .. } => CliError::new(Exit::Unreachable, text)
-                .help("start etcd, or set etcd.endpoints to where it runs (embedded: one inside this process)"),
+            MetadataError::Unreachable { .. } => CliError::new(Exit::Unreachable, text).help(
+                "start etcd, or set etcd.endpoints to where it runs (embedded: one inside this process)",
+            ),
             _ => CliError::new(Exit::Config, text),
         };
     }

@@ -36,6 +36,8 @@ const NOT_KEYS: &[&str] = &[
     "KETCD_CONFIG",
     "KETCD_BLESS",
     "KETCD_OUTPUT",
+    "KETCD_LOG_LEVEL",
+    "KETCD_TIMEOUT",
 ];
 
 /// Prefixes of variables of ketcd's own tests and tools.

@@ -68,6 +68,17 @@ pub struct Config {
 /// # Errors
 /// [`ConfigErrors`] with everything that is wrong, in all sources at once.
 pub fn load(options: &LoadOptions) -> Result<Config, ConfigErrors> {
+    let (settings, mut problems) = inspect(options);
+    let broker = broker::build(options, &settings, &mut problems);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(ConfigErrors { problems });
+    }
+    Ok(Config { mode: options.mode, settings, broker, warnings: problems })
+}
+
+/// Every value with its origin, and what is wrong with single values, without the checks across keys that a start needs.
+#[must_use]
+pub fn inspect(options: &LoadOptions) -> (Settings, Vec<Problem>) {
     let mut merger = Merger::new(&options.env, &options.read);
     let bundle = options.mode.bundle().iter();
     let bundle = bundle.map(|(name, value)| Entry {
@@ -105,12 +116,7 @@ pub fn load(options: &LoadOptions) -> Result<Config, ConfigErrors> {
         }
     }
     merger.refuse();
-    let Merger { settings, mut problems, .. } = merger;
-    let broker = broker::build(options, &settings, &mut problems);
-    if problems.iter().any(|problem| problem.severity == Severity::Error) {
-        return Err(ConfigErrors { problems });
-    }
-    Ok(Config { mode: options.mode, settings, broker, warnings: problems })
+    (merger.settings, merger.problems)
 }
 
 fn read_file(file: &Path, merger: &mut Merger<'_>) {

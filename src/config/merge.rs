@@ -272,6 +272,6 @@ fn invalid(key: &Key, entry: &Entry, rule: &str) -> Problem {
         (unit, _) => format!("{} in {unit}; times such as 7d or 1h are understood", key.kind.name()),
     };
     problem
-        .help(format!("{} is a {example}", key.name))
+        .help(format!("{} is of type {example}", key.name))
         .help(format!("`ketcd config explain {}` says more", key.name))
 }

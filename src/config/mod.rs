@@ -9,6 +9,7 @@
 
 pub mod alter;
 pub mod broker;
+pub mod convert;
 pub mod describe;
 pub mod environment;
 pub mod key;
@@ -36,8 +37,8 @@ pub use alter::{
 };
 pub use broker::{AdvertisedListener, BrokerConfig, EtcdConfig, EtcdEndpoints, ListenerConfig, LogFormat};
 pub use describe::{ConfigRow, ConfigSource, Synonym};
-pub use load::{Config, LoadOptions, ReadText, load};
-pub use merge::Flag;
+pub use load::{Config, LoadOptions, ReadText, inspect, load};
+pub use merge::{Flag, Setting, Settings};
 pub use origin::{Mode, Origin};
 pub use problem::{ConfigErrors, Problem};
 pub use topic::{CompressionType, TopicConfig};

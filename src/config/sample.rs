@@ -88,7 +88,7 @@ fn nests(name: &str) -> bool {
         .any(|other| listed(other) && name.strip_prefix(other.name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-fn toml_value(key: &Key, text: &str) -> String {
+pub(super) fn toml_value(key: &Key, text: &str) -> String {
     match key.kind {
         Kind::List => {
             let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());

@@ -27,7 +27,9 @@ pub enum PlacementError {
         partitions: i32,
     },
     /// A replication factor below one.
-    #[error("replication factor was {replication_factor}, it must be 1 or more, or -1 for the broker's default")]
+    #[error(
+        "replication factor was {replication_factor}, it must be 1 or more, or -1 for the broker's default"
+    )]
     InvalidReplicationFactor {
         /// As asked.
         replication_factor: i32,

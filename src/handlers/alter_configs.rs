@@ -24,8 +24,10 @@ impl Api for AlterConfigs {
     fn handle(context: &RequestContext, request: AlterConfigsRequest) -> Handled<AlterConfigsResponse> {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
-            let changed =
-                request.resources.into_iter().map(|resource| alter(&context, resource, request.validate_only));
+            let changed = request
+                .resources
+                .into_iter()
+                .map(|resource| alter(&context, resource, request.validate_only));
             AlterConfigsResponse::default().with_responses(join_all(changed).await)
         }))
     }

@@ -59,10 +59,7 @@ fn is_software_word(word: &str) -> bool {
 /// The answer to a version that is not served: a v0 body with the error. It names only ApiVersions, as Kafka does.
 pub fn unsupported_version(context: &RequestContext) -> Reply {
     let own = find(KEY).map(|endpoint| {
-        ApiVersion::default()
-            .with_api_key(KEY)
-            .with_min_version(endpoint.min)
-            .with_max_version(endpoint.max)
+        ApiVersion::default().with_api_key(KEY).with_min_version(endpoint.min).with_max_version(endpoint.max)
     });
     let body = ApiVersionsResponse::default()
         .with_error_code(ErrorCode::UnsupportedVersion.code())

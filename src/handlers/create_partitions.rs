@@ -27,8 +27,10 @@ impl Api for CreatePartitions {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
             let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-            let raised =
-                request.topics.into_iter().map(|topic| raise(&context, topic, request.validate_only, timeout));
+            let raised = request
+                .topics
+                .into_iter()
+                .map(|topic| raise(&context, topic, request.validate_only, timeout));
             CreatePartitionsResponse::default().with_results(join_all(raised).await)
         }))
     }

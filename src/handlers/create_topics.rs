@@ -90,7 +90,9 @@ fn spec_of(topic: CreatableTopic, twice: bool) -> Result<TopicSpec, TopicError> 
     if let Some(by_index) = &assignment
         && !by_index.keys().copied().eq(0..i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX))
     {
-        return Err(TopicError::InvalidAssignment("partitions must be 0, 1, 2 and so on, each once".to_owned()));
+        return Err(TopicError::InvalidAssignment(
+            "partitions must be 0, 1, 2 and so on, each once".to_owned(),
+        ));
     }
     let mut configs = BTreeMap::new();
     for config in topic.configs {

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
 use kafka_protocol::messages::delete_records_request::DeleteRecordsPartition;
-use kafka_protocol::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
+use kafka_protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
@@ -33,7 +35,9 @@ impl Api for DeleteRecords {
                     topic.partitions.iter().map(|partition| answer(&context.broker, &topic.name, partition));
                 let partitions = join_all(deleted).await;
                 topics.push(
-                    DeleteRecordsTopicResult::default().with_partitions(partitions).with_name(topic.name.clone()),
+                    DeleteRecordsTopicResult::default()
+                        .with_partitions(partitions)
+                        .with_name(topic.name.clone()),
                 );
             }
             DeleteRecordsResponse::default().with_topics(topics)
@@ -41,7 +45,11 @@ impl Api for DeleteRecords {
     }
 }
 
-async fn answer(broker: &Broker, topic: &str, asked: &DeleteRecordsPartition) -> DeleteRecordsPartitionResult {
+async fn answer(
+    broker: &Broker,
+    topic: &str,
+    asked: &DeleteRecordsPartition,
+) -> DeleteRecordsPartitionResult {
     let result = DeleteRecordsPartitionResult::default().with_partition_index(asked.partition_index);
     match delete(broker, topic, asked).await {
         Ok(low_watermark) => result.with_low_watermark(low_watermark.get()),
@@ -68,9 +76,13 @@ async fn delete(broker: &Broker, topic: &str, asked: &DeleteRecordsPartition) ->
     recovered.map_err(|error| Failure::new(errors::of_read(&error), error))?;
     let log = partition.log();
     let high_watermark = log.high_watermark();
-    let before = if asked.offset == TO_HIGH_WATERMARK { Some(high_watermark) } else { Offset::new(asked.offset) };
+    let before =
+        if asked.offset == TO_HIGH_WATERMARK { Some(high_watermark) } else { Offset::new(asked.offset) };
     let before = before.filter(|offset| *offset <= high_watermark).ok_or_else(|| {
         Failure::new(ErrorCode::OffsetOutOfRange, format!("offset {} is outside of the log", asked.offset))
     })?;
-    log.delete_records_before(before).wait().await.map_err(|error| Failure::new(errors::of_read(&error), error))
+    log.delete_records_before(before)
+        .wait()
+        .await
+        .map_err(|error| Failure::new(errors::of_read(&error), error))
 }

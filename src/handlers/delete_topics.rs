@@ -26,7 +26,8 @@ impl Api for DeleteTopics {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
             let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-            let named = request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
+            let named =
+                request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
             let all = request.topics.into_iter().chain(named);
             let deleted = all.map(|topic| delete(&context, topic, timeout));
             DeleteTopicsResponse::default().with_responses(join_all(deleted).await)
@@ -34,7 +35,11 @@ impl Api for DeleteTopics {
     }
 }
 
-async fn delete(context: &RequestContext, asked: DeleteTopicState, timeout: Duration) -> DeletableTopicResult {
+async fn delete(
+    context: &RequestContext,
+    asked: DeleteTopicState,
+    timeout: Duration,
+) -> DeletableTopicResult {
     let image = context.broker.image();
     let outcome = match find(&image, &asked) {
         Ok(id) => context
@@ -61,7 +66,10 @@ fn find(image: &ClusterImage, asked: &DeleteTopicState) -> Result<TopicId, Failu
             Err(Failure::new(ErrorCode::InvalidRequest, "give the topic's name or its id, not both"))
         }
         (Some(name), None) => image.topic_names.get(name.as_str()).copied().ok_or_else(|| {
-            Failure::new(ErrorCode::UnknownTopicOrPartition, format!("topic {} does not exist", name.as_str()))
+            Failure::new(
+                ErrorCode::UnknownTopicOrPartition,
+                format!("topic {} does not exist", name.as_str()),
+            )
         }),
         (None, Some(id)) => image
             .topics

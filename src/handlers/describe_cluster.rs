@@ -26,7 +26,9 @@ impl Api for DescribeCluster {
             return Handled::Now(
                 DescribeClusterResponse::default()
                     .with_error_code(ErrorCode::MismatchedEndpointType.code())
-                    .with_error_message(Some(text("this is a broker endpoint: there are no controller endpoints"))),
+                    .with_error_message(Some(text(
+                        "this is a broker endpoint: there are no controller endpoints",
+                    ))),
             );
         }
         let image = context.broker.image();
@@ -40,8 +42,11 @@ impl Api for DescribeCluster {
                     .with_rack(broker.rack.as_ref().map(text)),
             )
         });
-        let operations =
-            if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { OPERATIONS_NOT_ASKED };
+        let operations = if request.include_cluster_authorized_operations {
+            CLUSTER_OPERATIONS
+        } else {
+            OPERATIONS_NOT_ASKED
+        };
         Handled::Now(
             DescribeClusterResponse::default()
                 .with_endpoint_type(ENDPOINT_BROKERS)

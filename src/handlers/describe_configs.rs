@@ -57,7 +57,9 @@ fn rows(context: &RequestContext, resource: &DescribeConfigsResource) -> Result<
             let overrides = image.config(&ConfigEntity::Topic(name)).unwrap_or(&empty);
             Ok(broker.config().describe_topic(overrides, &dynamic))
         }
-        ConfigEntity::ClusterDefault => Ok(broker.config().describe_cluster_default(dynamic.cluster.unwrap_or(&BTreeMap::new()))),
+        ConfigEntity::ClusterDefault => {
+            Ok(broker.config().describe_cluster_default(dynamic.cluster.unwrap_or(&BTreeMap::new())))
+        }
         ConfigEntity::Broker(id) if id == broker.id() => Ok(broker.config().describe_broker(id, &dynamic)),
         ConfigEntity::Broker(id) => Err(Failure::new(
             ErrorCode::InvalidRequest,

@@ -54,10 +54,12 @@ fn describe(
     }
     let mut topics: BTreeMap<TopicName, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for topic in broker.partitions().topics() {
-        for partition in topic.partitions().filter(|partition| Some(partition.log().directory_id()) == directory.id) {
+        for partition in
+            topic.partitions().filter(|partition| Some(partition.log().directory_id()) == directory.id)
+        {
             let name = partition.name();
-            let wanted = asked
-                .is_none_or(|asked| asked.contains(&(name.topic.as_str().to_owned(), name.partition)));
+            let wanted =
+                asked.is_none_or(|asked| asked.contains(&(name.topic.as_str().to_owned(), name.partition)));
             if wanted {
                 let size = i64::try_from(partition.log().size_bytes()).unwrap_or(i64::MAX);
                 topics.entry(name.topic.clone()).or_default().push(

@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
-use kafka_protocol::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+use kafka_protocol::messages::describe_producers_response::{
+    PartitionResponse, ProducerState, TopicResponse,
+};
 use kafka_protocol::messages::{
     DescribeProducersRequest, DescribeProducersResponse, ProducerId as WireProducerId,
 };
@@ -34,7 +36,8 @@ impl Api for DescribeProducers {
                 let asked =
                     topic.partition_indexes.iter().map(|index| answer(&context.broker, &topic.name, *index));
                 let partitions = join_all(asked).await;
-                topics.push(TopicResponse::default().with_partitions(partitions).with_name(topic.name.clone()));
+                topics
+                    .push(TopicResponse::default().with_partitions(partitions).with_name(topic.name.clone()));
             }
             DescribeProducersResponse::default().with_topics(topics)
         }))
@@ -51,9 +54,14 @@ async fn answer(broker: &Broker, topic: &str, index: i32) -> PartitionResponse {
 
 async fn producers(broker: &Broker, topic: &str, index: i32) -> Result<Vec<ProducerState>, Failure> {
     let partition =
-        broker.partitions().topic(topic).and_then(|topic| topic.partition(index).cloned()).ok_or_else(|| {
-            Failure::new(ErrorCode::UnknownTopicOrPartition, format!("no partition {topic}-{index} is held here"))
-        })?;
+        broker.partitions().topic(topic).and_then(|topic| topic.partition(index).cloned()).ok_or_else(
+            || {
+                Failure::new(
+                    ErrorCode::UnknownTopicOrPartition,
+                    format!("no partition {topic}-{index} is held here"),
+                )
+            },
+        )?;
     partition.check_leader(None).map_err(|error| Failure::new(errors::of_partition(&error), error))?;
     let producers = partition.log().producers().wait().await.map_err(ReadError::from);
     let producers = producers.map_err(|error| Failure::new(errors::of_read(&error), error))?;

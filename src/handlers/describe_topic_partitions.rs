@@ -1,6 +1,7 @@
 //! DescribeTopicPartitions (key 75), v0. Topics page by page, with eligible leader replicas (KIP-966).
 //!
-//! - No topics named means all; topics are answered in the order of their names, at most `response_partition_limit` partitions.
+//! - No topics named means all; topics are answered in the order of their names, at most `response_partition_limit` and
+//!   `max.request.partition.size.limit` partitions.
 //! - The cursor names the first partition of the next page.
 
 use std::collections::BTreeSet;
@@ -20,9 +21,6 @@ use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicName;
 
-/// The most partitions in one answer (`max.request.partition.size.limit` of Kafka).
-const PARTITIONS_MAX: usize = 2000;
-
 pub struct DescribeTopicPartitions;
 
 impl Api for DescribeTopicPartitions {
@@ -40,7 +38,8 @@ impl Api for DescribeTopicPartitions {
         } else {
             request.topics.iter().map(|topic| topic.name.as_str().to_owned()).collect()
         };
-        let limit = usize::try_from(request.response_partition_limit).unwrap_or(0).clamp(1, PARTITIONS_MAX);
+        let most = context.broker.broker_config().max_request_partition_size_limit.max(1);
+        let limit = usize::try_from(request.response_partition_limit.clamp(1, most)).unwrap_or(1);
         Handled::Now(page(&image, &names, request.cursor.as_ref(), limit))
     }
 }
@@ -55,7 +54,9 @@ fn page(
     let mut room = limit;
     let mut topics = Vec::new();
     for name in names.iter().filter(|name| name.as_str() >= start) {
-        let first = cursor.filter(|cursor| cursor.topic_name.as_str() == name).map_or(0, |cursor| cursor.partition_index);
+        let first = cursor
+            .filter(|cursor| cursor.topic_name.as_str() == name)
+            .map_or(0, |cursor| cursor.partition_index);
         if room == 0 {
             return response(topics, Some((name, first)));
         }
@@ -101,8 +102,11 @@ fn describe(
     first: usize,
     count: usize,
 ) -> DescribeTopicPartitionsResponseTopic {
-    let partitions =
-        (0..).zip(&topic.partitions).skip(first).take(count).map(|(index, partition)| one(image, index, partition));
+    let partitions = (0..)
+        .zip(&topic.partitions)
+        .skip(first)
+        .take(count)
+        .map(|(index, partition)| one(image, index, partition));
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(topic_name(&topic.name)))
         .with_topic_id(topic.id.uuid())
@@ -110,7 +114,11 @@ fn describe(
         .with_topic_authorized_operations(TOPIC_OPERATIONS)
 }
 
-fn one(image: &ClusterImage, index: i32, partition: &PartitionImage) -> DescribeTopicPartitionsResponsePartition {
+fn one(
+    image: &ClusterImage,
+    index: i32,
+    partition: &PartitionImage,
+) -> DescribeTopicPartitionsResponsePartition {
     let alive = partition.leader.is_some_and(|leader| image.brokers.contains_key(&leader.id));
     let code = if alive { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     let offline = partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id));

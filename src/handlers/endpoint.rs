@@ -163,6 +163,8 @@ fn encode<R: Request>(context: &RequestContext, response: &R::Response) -> Optio
         Ok(frame.freeze())
     });
     encoded
-        .inspect_err(|cause| error!(key = R::KEY, version = context.version, %cause, "an answer cannot be encoded"))
+        .inspect_err(
+            |cause| error!(key = R::KEY, version = context.version, %cause, "an answer cannot be encoded"),
+        )
         .ok()
 }

@@ -214,7 +214,8 @@ fn partition_of(
             let code = errors::of_fetch(&error);
             metrics::request_error(FETCH_KEY, code.code());
             let mut partition = FetchedPartition::failed(index, code);
-            if let FetchError::Partition(PartitionError::NotLeader { leader: Some(leader), epoch, .. }) = &error
+            if let FetchError::Partition(PartitionError::NotLeader { leader: Some(leader), epoch, .. }) =
+                &error
                 && context.version >= FIRST_VERSION_WITH_ENDPOINTS
             {
                 partition.current_leader =

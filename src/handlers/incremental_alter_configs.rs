@@ -30,8 +30,10 @@ impl Api for IncrementalAlterConfigs {
     ) -> Handled<IncrementalAlterConfigsResponse> {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
-            let changed =
-                request.resources.into_iter().map(|resource| alter(&context, resource, request.validate_only));
+            let changed = request
+                .resources
+                .into_iter()
+                .map(|resource| alter(&context, resource, request.validate_only));
             IncrementalAlterConfigsResponse::default().with_responses(join_all(changed).await)
         }))
     }

@@ -8,7 +8,9 @@ use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
 use kafka_protocol::messages::list_offsets_request::ListOffsetsPartition;
-use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
 use kafka_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
@@ -45,7 +47,9 @@ impl Api for ListOffsets {
                 });
                 let partitions = join_all(asked).await;
                 topics.push(
-                    ListOffsetsTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions),
+                    ListOffsetsTopicResponse::default()
+                        .with_name(topic.name.clone())
+                        .with_partitions(partitions),
                 );
             }
             ListOffsetsResponse::default().with_topics(topics)
@@ -104,9 +108,10 @@ async fn look_up(
         LATEST_TIERED if version >= 9 => Ok(None),
         MAX_TIMESTAMP if version >= 7 => by_time(log.max_timestamp_offset(end)).await,
         timestamp if timestamp >= 0 => by_time(log.offset_for_timestamp(timestamp, end)).await,
-        unknown => {
-            Err(Failure::new(ErrorCode::UnsupportedVersion, format!("timestamp {unknown} has no meaning in v{version}")))
-        }
+        unknown => Err(Failure::new(
+            ErrorCode::UnsupportedVersion,
+            format!("timestamp {unknown} has no meaning in v{version}"),
+        )),
     }
 }
 

@@ -129,7 +129,10 @@ fn one_topic(
         let name = asked.name.clone();
         // Before v12 a name cannot be null.
         let name = if context.version < 12 { Some(name.unwrap_or_default()) } else { name };
-        MetadataResponseTopic::default().with_error_code(code.code()).with_name(name).with_topic_id(asked.topic_id)
+        MetadataResponseTopic::default()
+            .with_error_code(code.code())
+            .with_name(name)
+            .with_topic_id(asked.topic_id)
     };
     match (&asked.name, TopicId::new(asked.topic_id)) {
         // Before v12 this is the only way to give an id, and Kafka refuses it too.
@@ -165,18 +168,18 @@ fn describe(image: &ClusterImage, topic: &TopicImage) -> MetadataResponseTopic {
         .with_partitions(partitions.collect())
 }
 
-fn describe_partition(image: &ClusterImage, index: i32, partition: &PartitionImage) -> MetadataResponsePartition {
+fn describe_partition(
+    image: &ClusterImage,
+    index: i32,
+    partition: &PartitionImage,
+) -> MetadataResponsePartition {
     let alive = partition.leader.is_some_and(|leader| image.brokers.contains_key(&leader.id));
     let code = if alive { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     let offline = partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id));
     MetadataResponsePartition::default()
         .with_error_code(code.code())
         .with_partition_index(index)
-        .with_leader_id(if alive {
-            leader_id(partition)
-        } else {
-            kafka_protocol::messages::BrokerId(NONE)
-        })
+        .with_leader_id(if alive { leader_id(partition) } else { kafka_protocol::messages::BrokerId(NONE) })
         .with_leader_epoch(partition.leader_epoch.get())
         .with_replica_nodes(broker_ids(partition.replicas.iter().copied()))
         .with_isr_nodes(entry_ids(&partition.isr))

@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use futures_util::future::join_all;
 use kafka_protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
-use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
 use kafka_protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
@@ -34,7 +36,9 @@ impl Api for OffsetForLeaderEpoch {
                     topic.partitions.iter().map(|partition| answer(&context.broker, &topic.topic, partition));
                 let partitions = join_all(asked).await;
                 topics.push(
-                    OffsetForLeaderTopicResult::default().with_partitions(partitions).with_topic(topic.topic.clone()),
+                    OffsetForLeaderTopicResult::default()
+                        .with_partitions(partitions)
+                        .with_topic(topic.topic.clone()),
                 );
             }
             OffsetForLeaderEpochResponse::default().with_topics(topics)
@@ -43,10 +47,8 @@ impl Api for OffsetForLeaderEpoch {
 }
 
 async fn answer(broker: &Broker, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
-    let result = EpochEndOffset::default()
-        .with_partition(asked.partition)
-        .with_leader_epoch(NONE)
-        .with_end_offset(-1);
+    let result =
+        EpochEndOffset::default().with_partition(asked.partition).with_leader_epoch(NONE).with_end_offset(-1);
     match end_of(broker, topic, asked).await {
         Ok(None) => result,
         Ok(Some((epoch, end))) => result.with_leader_epoch(epoch.get()).with_end_offset(end.get()),

@@ -178,7 +178,10 @@ fn append(topic: &Topic, data: ProducedPartition, acks: i16) -> Pending {
         return refuse(Failure::new(ErrorCode::UnknownTopicOrPartition, "no such partition is held here"));
     };
     let Some(records) = data.records.filter(|records| !records.is_empty()) else {
-        return refuse(Failure::new(ErrorCode::InvalidRecord, "the request has no record batch for the partition"));
+        return refuse(Failure::new(
+            ErrorCode::InvalidRecord,
+            "the request has no record batch for the partition",
+        ));
     };
     // As a request with a transactional id: nobody could end the transaction.
     if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
@@ -186,12 +189,10 @@ fn append(topic: &Topic, data: ProducedPartition, acks: i16) -> Pending {
     }
     let required = usize::try_from(topic.config().min_insync_replicas).unwrap_or(usize::MAX);
     match partition.append_as_leader(records, acks == ACKS_ALL, required, AppendOptions::default()) {
-        Step::Ready(outcome) => {
-            Pending::Ready(outcome.map_err(ProduceError::Partition))
+        Step::Ready(outcome) => Pending::Ready(outcome.map_err(ProduceError::Partition)),
+        Step::Pending(future) => {
+            Pending::Later(Box::pin(async move { future.await.map_err(ProduceError::Partition) }))
         }
-        Step::Pending(future) => Pending::Later(Box::pin(async move {
-            future.await.map_err(ProduceError::Partition)
-        })),
     }
 }
 
@@ -233,7 +234,8 @@ fn respond(context: &RequestContext, topics: impl IntoIterator<Item = TopicOutco
             TopicAnswer { partitions: partitions.collect(), name: topic.name, id: topic.id }
         })
         .collect();
-    let response = ProduceResponse { topics, throttle_time_ms: 0, node_endpoints: node_endpoints(context, &leaders) };
+    let response =
+        ProduceResponse { topics, throttle_time_ms: 0, node_endpoints: node_endpoints(context, &leaders) };
     Response::from(response.encode_frame(context.version, context.correlation_id))
 }
 
@@ -259,7 +261,8 @@ fn failed(
     let mut answer = PartitionAnswer::failed(index, failure.code);
     answer.error_message = failure.text();
     if let ProduceError::Partition(PartitionError::Append(
-        AppendError::InvalidRecord { index: Some(record), .. } | AppendError::InvalidTimestamp { index: record, .. },
+        AppendError::InvalidRecord { index: Some(record), .. }
+        | AppendError::InvalidTimestamp { index: record, .. },
     )) = error
     {
         answer.record_errors = vec![RecordErrorAnswer { batch_index: *record, message: failure.text() }];

@@ -32,8 +32,7 @@ impl BrokerService {
             correlation_id: header.correlation_id,
             client_id: header.client_id,
         };
-        let unsupported =
-            CloseReason::Unsupported { key: header.api_key, version: header.api_version };
+        let unsupported = CloseReason::Unsupported { key: header.api_key, version: header.api_version };
         let endpoint = find(header.api_key).ok_or_else(|| unsupported.clone())?;
         if !(endpoint.min..=endpoint.max).contains(&header.api_version) {
             if header.api_key == api_versions::KEY {

@@ -30,11 +30,11 @@ impl Log {
         let failed = |error| self.home.write_error("close", error);
         writer.finish_segment(self).map_err(failed)?;
         writer.write_snapshot(self).map_err(failed)?;
-        self.write_epochs()?;
         self.directory_dirty.store(true, Ordering::Release);
         self.sync_now()?;
         let closed =
             Closed::Clean { active_base: writer.segment.base_offset(), active_position: writer.position };
+        self.note_first_timestamp();
         self.set_segments(None);
         self.home.open_logs.fetch_sub(1, Ordering::Relaxed);
         let end = self.clean_end(&closed);
@@ -74,6 +74,7 @@ impl Log {
             active_base,
             active_position,
             size_bytes: self.size_bytes(),
+            first_largest_timestamp: self.first_largest_timestamp.load(Ordering::Relaxed),
             epochs: self.epoch_entries(),
         })
     }

@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
 use crate::config::TopicConfig;
-use crate::sys::{Faults, Volume, host};
-use crate::types::{BrokerEpoch, BrokerId, Clock, TopicId, TopicPartition, random};
+use crate::sys::host::{self, Limits};
+use crate::sys::{Faults, Volume};
+use crate::types::{BrokerId, Clock, TopicId, TopicPartition, random};
 
 use super::checkpoint;
-use super::ends::{LogEnd, LogEnds};
+use super::ends::LogEnd;
 use super::error::{OpenError, Unusable};
 use super::handle::{Closed, Known, Log, State};
 use super::home::{Home, LogOptions};
@@ -20,7 +20,7 @@ use super::housekeeping::Housekeeper;
 use super::identity::{self, NONE_SEEN};
 use super::names::{DELETE_DIRECTORY_SUFFIX, PARTITION_METADATA, delete_directory_name};
 use super::offsets::{Kind, OffsetCheckpoints};
-use super::step::{BoxFuture, Step};
+use super::step::Step;
 use super::storage::{Storage, lock};
 
 /// How to open the log directories.
@@ -50,24 +50,27 @@ pub struct LogDirs {
 pub(super) struct Shared {
     pub node_id: BrokerId,
     pub clock: Clock,
+    limits: Limits,
     pub homes: Vec<Arc<Home>>,
     /// Directories that could not be opened, and why.
     broken: Vec<(PathBuf, String)>,
     pub logs: Mutex<HashMap<TopicPartition, Arc<Log>>>,
     /// Logs on the disk that nobody asked for yet.
-    found: Mutex<HashMap<TopicPartition, Found>>,
+    pub found: Mutex<HashMap<TopicPartition, Found>>,
     was_clean: bool,
     data_may_be_lost: bool,
     /// Held while the proofs of this run are written.
-    recording: Mutex<()>,
-    housekeeper: Mutex<Option<Housekeeper>>,
+    pub recording: Mutex<()>,
+    pub housekeeper: Mutex<Option<Housekeeper>>,
 }
 
 /// A log on the disk.
 #[derive(Debug, Clone)]
-struct Found {
-    home: usize,
-    end: Option<LogEnd>,
+pub(super) struct Found {
+    /// Number of its directory.
+    pub home: usize,
+    /// Its exact end, after a clean stop.
+    pub end: Option<LogEnd>,
 }
 
 /// A log directory as others see it (DescribeLogDirs).
@@ -137,6 +140,7 @@ impl LogDirs {
         let shared = Arc::new(Shared {
             node_id: options.node_id,
             clock: options.clock,
+            limits,
             homes,
             broken,
             logs: Mutex::new(HashMap::new()),
@@ -270,7 +274,7 @@ impl LogDirs {
         if logs.contains_key(partition) {
             return Err(OpenError::AlreadyOpen { partition: partition.to_string() });
         }
-        check_limits(logs.len())?;
+        check_limits(logs.len(), self.shared.limits)?;
         let found = lock(&self.shared.found).remove(partition);
         let mine = match found {
             Some(found) => self.claim(partition, topic_id, found)?,
@@ -393,118 +397,6 @@ impl LogDirs {
     pub fn faults(&self, at: usize) -> Option<&Faults> {
         self.shared.homes.get(at).map(|home| home.volume.faults())
     }
-
-    /// Lets everything go as a killed process does: no file is written any more, the locks are free.
-    #[cfg(test)]
-    pub(super) fn crash(&self) {
-        if let Some(housekeeper) = lock(&self.shared.housekeeper).take() {
-            housekeeper.stop();
-        }
-        for home in &self.shared.homes {
-            home.stopped.store(true, Ordering::Release);
-            // Jobs that were under way end before the next run begins, as they would with the process.
-            for _ in 0..4 {
-                home.storage.call(|| ()).wait_blocking();
-            }
-            home.unlock();
-        }
-    }
-
-    /// Closes all logs in order, and leaves the exact ends and, last, the clean shutdown marker (rule B1). Appends after it are refused.
-    /// The directories are unlocked. A directory with a failure gets no marker.
-    pub fn close(&self, broker_epoch: Option<BrokerEpoch>) -> BoxFuture<()> {
-        let housekeeper = lock(&self.shared.housekeeper).take();
-        if let Some(housekeeper) = &housekeeper {
-            housekeeper.tell_to_stop();
-        }
-        for home in &self.shared.homes {
-            home.stopped.store(true, Ordering::Release);
-        }
-        let logs: Vec<Arc<Log>> = lock(&self.shared.logs).drain().map(|(_, log)| log).collect();
-        let closing: Vec<_> = logs.iter().map(|log| log.close_files()).collect();
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            let mut ends = Vec::with_capacity(closing.len());
-            for (log, step) in logs.iter().zip(closing) {
-                let end = step.wait().await;
-                if let Err(error) = &end {
-                    tracing::error!(partition = %log.partition(), %error, "log not closed in order");
-                }
-                ends.push(end);
-            }
-            let storage = shared.homes.first().map(|home| home.storage.clone());
-            let finish = move || {
-                if let Some(housekeeper) = housekeeper {
-                    housekeeper.stop();
-                }
-                shared.finish(&logs, &ends, broker_epoch.map_or(-1, BrokerEpoch::get));
-            };
-            match storage {
-                Some(storage) => drop(storage.call(finish).wait().await),
-                None => finish(),
-            }
-        })
-    }
-}
-
-impl Shared {
-    /// Has I/O errors on record in every directory that still takes writes (rule B2).
-    fn record_failures(self: &Arc<Self>) {
-        for home in &self.homes {
-            let (shared, storage) = (Arc::downgrade(self), home.storage.clone());
-            home.when_failed(move |reason| {
-                let (shared, reason) = (shared.clone(), reason.to_owned());
-                // Whoever meets the error may be a thread that must not wait.
-                storage.run(move || {
-                    if let Some(shared) = shared.upgrade() {
-                        shared.record_failure(&reason);
-                    }
-                });
-            });
-        }
-    }
-
-    fn record_failure(&self, reason: &str) {
-        let _one_at_a_time = lock(&self.recording);
-        for home in &self.homes {
-            let written = identity::proof_of_this_run(&home.volume, self.node_id, reason)
-                .and_then(|proof| identity::write_proof(&home.volume, &proof));
-            if let Err(error) = written {
-                tracing::error!(directory = %home.path().display(), %error, "an I/O error cannot be recorded");
-            }
-        }
-    }
-
-    /// The end of a clean stop: checkpoints, ends, marker, lock.
-    fn finish(&self, logs: &[Arc<Log>], ends: &[Result<Option<LogEnd>, Unusable>], broker_epoch: i64) {
-        let found = std::mem::take(&mut *lock(&self.found));
-        if let Some(reason) = self.homes.iter().find_map(|home| home.failure()) {
-            self.record_failure(&reason);
-        }
-        for (number, home) in self.homes.iter().enumerate() {
-            home.empty_graves(i64::MAX);
-            let mine = || logs.iter().zip(ends).filter(|(log, _)| Arc::ptr_eq(&log.home, home));
-            let untouched = found.values().filter(|f| f.home == number).filter_map(|f| f.end.clone());
-            let ends = LogEnds {
-                directory_id: crate::types::ids::encode_uuid(home.directory_id),
-                broker_epoch,
-                logs: mine()
-                    .filter_map(|(_, end)| end.as_ref().ok().cloned().flatten())
-                    .chain(untouched)
-                    .collect(),
-            };
-            let in_order = mine().all(|(_, end)| end.is_ok()) && home.check().is_ok();
-            super::housekeeping::checkpoint(home, mine().map(|(log, _)| log), true);
-            if in_order {
-                if let Err(error) = identity::leave_clean_ends(&home.volume, &ends) {
-                    tracing::error!(directory = %home.path().display(), %error, "no clean shutdown marker");
-                }
-            } else {
-                tracing::error!(directory = %home.path().display(), "not closed in order: no clean shutdown marker");
-            }
-            home.unlock();
-        }
-    }
 }
 
 impl Drop for Shared {
@@ -593,8 +485,7 @@ fn read_topic_id(home: &Home, partition: &TopicPartition) -> Option<TopicId> {
 }
 
 /// Refuses a partition more than 70% of the process's files and maps allow: one file and two maps each when all are busy (rule S13).
-fn check_limits(partitions: usize) -> Result<(), OpenError> {
-    let limits = host::limits();
+fn check_limits(partitions: usize, limits: Limits) -> Result<(), OpenError> {
     for (limit, each, what) in [(limits.open_files, 1, "open files"), (limits.maps, 2, "memory maps")] {
         let needed = (partitions as u64 + 1).saturating_mul(each);
         if needed > limit.saturating_mul(7) / 10 {

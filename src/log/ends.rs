@@ -41,6 +41,8 @@ pub struct LogEnd {
     pub active_position: u32,
     /// Bytes of all segments.
     pub size_bytes: u64,
+    /// Largest timestamp of the first segment, so that retention need not open the log to see that it is young.
+    pub first_largest_timestamp: i64,
     /// Leader epochs and their start offsets.
     pub epochs: Vec<(i32, i64)>,
 }
@@ -107,6 +109,7 @@ mod tests {
                 active_base: 5,
                 active_position: 700,
                 size_bytes: 1400,
+                first_largest_timestamp: 77,
                 epochs: vec![(0, 2), (1, 7)],
             }],
         }

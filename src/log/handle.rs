@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::config::TopicConfig;
-use crate::types::{LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, Millis, Offset, TopicId, TopicPartition};
 
 use super::ends::LogEnd;
 use super::epochs::Epochs;
@@ -38,6 +38,8 @@ pub struct Log {
     high_watermark: AtomicI64,
     pub(super) recovery_point: AtomicI64,
     pub(super) size_bytes: AtomicU64,
+    /// Largest timestamp of the first segment when the log was last looked at by retention or closed, [`Millis::MIN`] if it never was.
+    pub(super) first_largest_timestamp: AtomicI64,
     /// Seconds of [`crate::types::Clock::elapsed`] when the log was last used.
     last_used_s: AtomicU64,
     /// Whether the offsets above are known: false from an unclean start until the log was recovered.
@@ -128,6 +130,7 @@ impl Log {
             high_watermark: AtomicI64::new(known.high_watermark),
             recovery_point: AtomicI64::new(known.recovery_point),
             size_bytes: AtomicU64::new(known.size_bytes),
+            first_largest_timestamp: AtomicI64::new(known.first_largest_timestamp),
             recovered: AtomicBool::new(recovered),
             latest_epoch: AtomicI32::new(known.epochs.latest().unwrap_or(-1)),
             epochs: Mutex::new(known.epochs),
@@ -242,7 +245,8 @@ impl Log {
     }
 
     /// Says that this broker leads in `epoch` from the log's end on (rule L1). Call before the first append of the epoch.
-    /// An epoch that is not newer than the latest changes nothing. Touches no file: the checkpoint follows within a second.
+    /// An epoch that is not newer than the latest changes nothing. Touches no file: the checkpoint
+    /// follows with the next sync, and what is lost before comes back from the batches.
     pub fn begin_epoch(&self, epoch: LeaderEpoch) {
         self.assign_epoch(epoch, self.log_end.load(Ordering::Acquire));
     }
@@ -487,6 +491,7 @@ pub(super) struct Known {
     pub high_watermark: i64,
     pub recovery_point: i64,
     pub size_bytes: u64,
+    pub first_largest_timestamp: Millis,
     pub epochs: Epochs,
 }
 
@@ -500,6 +505,7 @@ impl Known {
             high_watermark: 0,
             recovery_point: 0,
             size_bytes: 0,
+            first_largest_timestamp: Millis::MIN,
             epochs: Epochs::default(),
         }
     }
@@ -513,6 +519,7 @@ impl Known {
             high_watermark: end.high_watermark,
             recovery_point: end.log_end,
             size_bytes: end.size_bytes,
+            first_largest_timestamp: end.first_largest_timestamp,
             epochs: Epochs::new(end.epochs),
         }
     }

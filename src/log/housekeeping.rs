@@ -2,7 +2,6 @@
 //!
 //! One thread for all directories. It decides; work on a log goes through the log's queue.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -114,30 +113,18 @@ impl Rounds {
     }
 }
 
-/// Retention, for logs that have something to retain. Closed logs count too: their size is known, and age is seen when opened.
+/// Retention, for logs that have something to delete: idle ones stay closed.
 fn retain(logs: &[Arc<Log>], now: Millis) {
-    for log in logs {
-        let config = log.config();
-        let has_records = log.log_end_offset() > log.log_start_offset();
-        let bounded =
-            config.cleanup_delete && (config.retention_ms.is_some() || config.retention_bytes.is_some());
-        if !has_records || !bounded || !log.is_recovered() {
-            continue;
-        }
+    for log in logs.iter().filter(|log| log.may_be_retained(now)) {
         // Runs on the log's queue; a failure has been told by then.
         drop(log.apply_retention(now));
     }
 }
 
-/// Timed sync, epoch checkpoint, closing when idle.
+/// Timed sync, and closing when idle.
 fn tend(log: &Arc<Log>) {
     if !log.is_open() {
         return;
-    }
-    if log.epochs_dirty.load(Ordering::Acquire)
-        && let Err(error) = log.write_epochs()
-    {
-        tracing::warn!(partition = %log.partition(), %error, "leader epoch checkpoint is behind");
     }
     let idle_s = log.home.clock.elapsed().as_secs().saturating_sub(log.last_used_s());
     let is_synced = log.recovery_point() >= log.log_end_offset();
@@ -189,16 +176,15 @@ pub(super) fn checkpoint<'a>(
     }
     let known = || logs.clone().filter(|log| log.is_recovered());
     let fill = |kind: Kind, value: fn(&Log) -> i64| {
-        let result = home.store(kind, |offsets| {
-            for log in known() {
-                let value = value(log);
-                // A partition that never had a record needs no line.
-                if value > 0 || offsets.contains_key(log.partition()) {
-                    offsets.insert(log.partition().clone(), value);
-                }
-            }
-        });
-        if let Err(error) = result {
+        let behind: Vec<_> = {
+            let written = lock(&home.checkpoints);
+            let is_behind = |log: &&Arc<Log>| value(log) != written.get(kind, log.partition());
+            known().filter(is_behind).map(|log| (log.partition().clone(), value(log))).collect()
+        };
+        if behind.is_empty() {
+            return;
+        }
+        if let Err(error) = home.store(kind, |offsets| offsets.extend(behind)) {
             tracing::warn!(directory = %home.path().display(), ?kind, %error, "checkpoint is behind");
         }
     };

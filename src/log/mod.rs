@@ -6,7 +6,7 @@
 //!
 //! | file | concept |
 //! |---|---|
-//! | `directories`, `home`, `identity`, `offsets`, `ends` | log directories: locks, ids, checkpoints, clean stop |
+//! | `directories`, `stop`, `home`, `identity`, `offsets`, `ends` | log directories: locks, ids, checkpoints, clean stop |
 //! | `handle` | one log, and the slot that hands its writer around |
 //! | `validate`, `append`, `writer`, `producers` | the way in |
 //! | `read`, `search`, `segment`, `index` | the way out |
@@ -39,6 +39,7 @@ mod search;
 mod segment;
 pub mod snapshot;
 mod step;
+mod stop;
 mod storage;
 mod sync;
 mod truncate;

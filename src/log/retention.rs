@@ -47,7 +47,33 @@ impl Log {
         )
     }
 
+    /// Whether [`Log::apply_retention`] could find something to delete at `now`. Touches no file, also if the log is closed.
+    pub(super) fn may_be_retained(&self, now: Millis) -> bool {
+        let config = self.config_ref();
+        let first = self.first_largest_timestamp.load(Ordering::Relaxed);
+        let is_too_large = config.retention_bytes.is_some_and(|most| self.size_bytes() > most);
+        let is_too_old = config.retention_ms.is_some_and(|most| now.saturating_sub(first) > most);
+        config.cleanup_delete
+            && self.is_recovered()
+            && self.log_end_offset() > self.log_start_offset()
+            && (is_too_large || is_too_old)
+    }
+
+    /// Remembers how young the first segment is.
+    pub(super) fn note_first_timestamp(&self) {
+        let first = self.segments().and_then(|all| all.first().map(|first| self.largest_timestamp_of(first)));
+        // Records without timestamps have no age.
+        let first = first.map_or(Millis::MIN, |first| if first < 0 { Millis::MAX } else { first });
+        self.first_largest_timestamp.store(first, Ordering::Relaxed);
+    }
+
     fn retain(self: &Arc<Self>, state: &mut State, now: Millis) -> Result<usize, Unusable> {
+        let deleted = self.delete_segments(state, now);
+        self.note_first_timestamp();
+        deleted
+    }
+
+    fn delete_segments(self: &Arc<Self>, state: &mut State, now: Millis) -> Result<usize, Unusable> {
         let config = self.config();
         let writer = self.writer(state)?;
         let Some(segments) = self.segments() else { return Ok(0) };

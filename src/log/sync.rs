@@ -85,6 +85,8 @@ impl Log {
         // ORDER: the end first; whatever was written before it is in the files that are synced after.
         let end = self.log_end_offset();
         self.sync_files().map_err(|error| self.home.fail("sync", &error))?;
+        // ORDER: recovery looks for epochs only in batches above the recovery point.
+        self.write_epochs()?;
         if self.is_recovered() {
             self.recovery_point.fetch_max(end.get(), Ordering::AcqRel);
         }

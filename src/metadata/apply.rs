@@ -328,7 +328,8 @@ impl Builder {
                 self.facts.push(Fact::StalePartition { topic, partition });
                 Ok(())
             }
-            Ok(Record { value, .. }) => {
+            Ok(record) => {
+                let value = record.value;
                 *slot = Arc::new(PartitionImage {
                     replicas: value.replicas,
                     leader: value.leader,
@@ -342,6 +343,12 @@ impl Builder {
                     why: value.why,
                     partition_epoch,
                 });
+                let extras = &mut self.image.partition_extras;
+                if record.unknown.is_empty() {
+                    extras.remove(&(topic, partition));
+                } else {
+                    extras.insert((topic, partition), Arc::new(record.unknown));
+                }
                 Ok(())
             }
             Err(error) => {
@@ -360,6 +367,7 @@ impl Builder {
     }
 
     fn delete_partition(&mut self, topic: TopicId, partition: i32) {
+        self.image.partition_extras.remove(&(topic, partition));
         let Some(value) = self.image.topic_values.get(&topic) else { return };
         let Ok(index) = usize::try_from(partition) else { return };
         let Some(replicas) = value.assignment.get(index) else { return };

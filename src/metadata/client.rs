@@ -60,6 +60,13 @@ impl CallError {
             if message.contains("too large") || message.contains("larger than max"))
     }
 
+    /// The server has forgotten our login, or its users have changed since.
+    #[must_use]
+    pub fn is_stale_login(&self) -> bool {
+        matches!(self, Self::Refused { message, .. }
+            if message.contains("auth store is old") || message.contains("invalid auth token"))
+    }
+
     /// The lease named does not exist (any more).
     #[must_use]
     pub fn is_lease_gone(&self) -> bool {
@@ -173,6 +180,12 @@ impl Connector {
         connect
     }
 
+    /// Drops the client in use; calls under way keep it.
+    pub fn reset(&self) {
+        let generation = self.state().generation;
+        self.failed(generation);
+    }
+
     /// Drops the client of `generation`, so that the next call opens a new one, at the next endpoint.
     fn failed(&self, generation: u64) {
         let mut state = self.state();
@@ -183,11 +196,25 @@ impl Connector {
         }
     }
 
-    /// One call with a deadline; its failure is sorted.
+    /// One call with a deadline; its failure is sorted. A login that the server does not know any more is renewed, once.
     async fn call<T, F>(
         &self,
         deadline: Duration,
-        call: impl FnOnce(Client) -> F + Send,
+        call: impl Fn(Client) -> F + Send + Sync,
+    ) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, Error>> + Send,
+    {
+        match self.call_once(deadline, &call).await {
+            Err(error) if error.is_stale_login() => self.call_once(deadline, &call).await,
+            other => other,
+        }
+    }
+
+    async fn call_once<T, F>(
+        &self,
+        deadline: Duration,
+        call: impl Fn(Client) -> F + Send,
     ) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Error>> + Send,
@@ -201,9 +228,7 @@ impl Connector {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err((error, generation, not_sent))) => {
                 let error = sort(error, not_sent);
-                let stale_login = matches!(&error, CallError::Refused { message, .. }
-                    if message.contains("auth store is old") || message.contains("invalid auth token"));
-                if stale_login || matches!(error, CallError::NoAnswer { .. }) {
+                if error.is_stale_login() || matches!(error, CallError::NoAnswer { .. }) {
                     self.failed(generation);
                 }
                 Err(error)
@@ -226,8 +251,10 @@ impl Connector {
         options: Option<GetOptions>,
     ) -> Result<GetResponse, CallError> {
         let key = key.into();
-        self.call(self.request_timeout(), async move |client: Client| {
-            client.kv_client().max_decoding_message_size(DECODED_BYTES_MAX).get(key, options).await
+        self.call(self.request_timeout(), |client: Client| {
+            let (key, options) = (key.clone(), options.clone());
+            let mut client = client.kv_client().max_decoding_message_size(DECODED_BYTES_MAX);
+            async move { client.get(key, options).await }
         })
         .await
     }
@@ -251,8 +278,10 @@ impl Connector {
         let what = txn.what.clone();
         let request = txn.into_request();
         let answer = self
-            .call(self.request_timeout(), async move |client: Client| {
-                client.kv_client().max_decoding_message_size(DECODED_BYTES_MAX).txn(request).await
+            .call(self.request_timeout(), |client: Client| {
+                let request = request.clone();
+                let mut client = client.kv_client().max_decoding_message_size(DECODED_BYTES_MAX);
+                async move { client.txn(request).await }
             })
             .await;
         match answer {
@@ -284,7 +313,7 @@ impl Connector {
     pub async fn grant(&self, ttl: Duration) -> Result<(i64, Duration), CallError> {
         let seconds = i64::try_from(ttl.as_secs().max(1)).unwrap_or(i64::MAX);
         let answer = self
-            .call(self.request_timeout(), async move |client: Client| {
+            .call(self.request_timeout(), move |client: Client| async move {
                 client.lease_client().grant(seconds, None).await
             })
             .await?;
@@ -297,7 +326,7 @@ impl Connector {
     /// [`CallError`].
     pub async fn revoke(&self, lease: i64) -> Result<(), CallError> {
         let revoked = self
-            .call(self.request_timeout(), async move |client: Client| {
+            .call(self.request_timeout(), move |client: Client| async move {
                 client.lease_client().revoke(lease).await.map(|_| ())
             })
             .await;
@@ -313,7 +342,7 @@ impl Connector {
     /// [`CallError`].
     pub async fn remaining(&self, lease: i64) -> Result<Duration, CallError> {
         let answer = self
-            .call(self.request_timeout(), async move |client: Client| {
+            .call(self.request_timeout(), move |client: Client| async move {
                 client.lease_client().time_to_live(lease, None).await
             })
             .await?;
@@ -329,7 +358,11 @@ impl Connector {
         lease: i64,
         deadline: Duration,
     ) -> Result<(LeaseKeeper, LeaseKeepAliveStream), CallError> {
-        self.call(deadline, async move |client: Client| client.lease_client().keep_alive(lease).await).await
+        self.call(
+            deadline,
+            move |client: Client| async move { client.lease_client().keep_alive(lease).await },
+        )
+        .await
     }
 
     /// Opens a watch on all keys in `[from, to)`, starting with the events of `revision`.
@@ -342,12 +375,10 @@ impl Connector {
             .with_start_revision(revision)
             .with_progress_notify()
             .with_fragment();
-        self.call(self.request_timeout(), async move |client: Client| {
-            client
-                .watch_client()
-                .max_decoding_message_size(DECODED_BYTES_MAX)
-                .watch(from, Some(options))
-                .await
+        self.call(self.request_timeout(), |client: Client| {
+            let (from, options) = (from.clone(), Some(options.clone()));
+            let mut client = client.watch_client().max_decoding_message_size(DECODED_BYTES_MAX);
+            async move { client.watch(from, options).await }
         })
         .await
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::keys::{BrokerMetaValue, TopicValue};
+use super::keys::{BrokerMetaValue, PartitionValue, Record, TopicValue};
 use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId, TopicName};
 
 /// Everything this broker knows of the cluster, at one etcd revision. Cloning shares all entries.
@@ -34,6 +34,8 @@ pub struct ClusterImage {
     pub topics: BTreeMap<TopicId, Arc<TopicImage>>,
     /// What each topic's value says: the state of partitions without a record of their own follows from it.
     pub topic_values: BTreeMap<TopicId, Arc<TopicValue>>,
+    /// Fields of partition records that only later versions know, to be written back; empty among brokers of one version.
+    pub partition_extras: BTreeMap<(TopicId, i32), Arc<serde_json::Map<String, serde_json::Value>>>,
     /// Dynamic configuration by entity: key -> value.
     pub configs: BTreeMap<ConfigEntity, Arc<BTreeMap<String, String>>>,
 }
@@ -156,6 +158,16 @@ impl ClusterImage {
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
         self.topics.get(self.topic_names.get(name)?)
+    }
+
+    /// The record that says what the image shows of a partition, fields of later versions included: where a change of it starts.
+    #[must_use]
+    pub fn partition_record(&self, topic: TopicId, partition: i32) -> Option<Record<PartitionValue>> {
+        let index = usize::try_from(partition).ok()?;
+        let image = self.topics.get(&topic)?.partitions.get(index)?;
+        let unknown = self.partition_extras.get(&(topic, partition));
+        let unknown = unknown.map(|unknown| unknown.as_ref().clone()).unwrap_or_default();
+        Some(Record::with_unknown(PartitionValue::from(image.as_ref()), unknown))
     }
 
     /// The dynamic configuration of `entity`, if it has any.

@@ -38,6 +38,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use admin::audit::{AuditEntry, KEPT as AUDIT_ENTRIES_KEPT};
 pub use admin::configs::AlterError;
+pub use admin::partitions::PartitionOutcome;
 pub use admin::producer_ids::BLOCK as PRODUCER_ID_BLOCK;
 pub use admin::topics::NewTopic;
 pub use error::MetadataError;
@@ -55,6 +56,7 @@ use session::Session;
 use session::register::Registrar;
 use session::supervisor::Supervisor;
 use state_file::StateFile;
+use txn::partitions::PartitionChange;
 use watch::{Feed, FeedCounters, ImageCell};
 
 use crate::types::{BrokerEpoch, BrokerId, Clock, ProducerId, TopicId};
@@ -165,9 +167,14 @@ impl Metadata {
             loaded.await.map_err(|_| MetadataError::Closed)?;
             cell.wait_for(epoch.get(), FIRST_IMAGE_TIMEOUT).await
         };
-        tokio::time::timeout(FIRST_IMAGE_TIMEOUT, visible).await.map_err(|_| {
-            MetadataError::NotYetVisible { revision: epoch.get(), waited: FIRST_IMAGE_TIMEOUT }
-        })??;
+        let shown = tokio::time::timeout(FIRST_IMAGE_TIMEOUT, visible).await;
+        if !matches!(shown, Ok(Ok(()))) {
+            // This start has failed: the id is free for the next one at once.
+            session.graceful.store(true, Ordering::Release);
+            let why = cell.trouble().unwrap_or_else(|| "the watch shows nothing".to_owned());
+            let why = format!("the cluster's keys cannot be read: {why}");
+            return Err(MetadataError::Unreachable { why, since: FIRST_IMAGE_TIMEOUT });
+        }
 
         let admin = Admin {
             connector,
@@ -324,6 +331,15 @@ impl Metadata {
     pub async fn finish_topic_deletion(&self, topic: TopicId) -> Result<i64, MetadataError> {
         let admin = self.0.admin.clone();
         self.run(async move { admin.finish_topic_deletion(topic).await }).await?
+    }
+
+    /// Writes records of partitions: ballots, hand-overs, ISR changes (rules E1, E4, E10). Outcomes in the order of the changes;
+    /// about 115 partitions share one transaction, several are under way at once. `value` starts best from
+    /// [`ClusterImage::partition_record`].
+    pub async fn change_partitions(&self, changes: Vec<PartitionChange>) -> Vec<PartitionOutcome> {
+        let (admin, count) = (self.0.admin.clone(), changes.len());
+        let done = self.run(async move { admin.change_partitions(changes).await }).await;
+        done.unwrap_or_else(|error| vec![PartitionOutcome::NotSent(error); count])
     }
 
     /// Replaces the dynamic configuration of `entity` by what `change` makes of the current one. `change` decides anew after each

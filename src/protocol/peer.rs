@@ -309,14 +309,6 @@ impl PeerReader {
         }
     }
 
-    /// Whether an answer can be taken without waiting.
-    #[must_use]
-    pub fn has_frame(&self) -> bool {
-        self.buffer.get(..4).is_some_and(|mut prefix| {
-            usize::try_from(prefix.get_u32()).is_ok_and(|size| self.buffer.len() >= size.saturating_add(4))
-        })
-    }
-
     fn take_frame(&mut self) -> Result<Option<Bytes>, PeerError> {
         let Some(prefix) = self.buffer.get(..4) else {
             self.buffer.reserve(READ_AHEAD_BYTES);

@@ -6,9 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 
 use super::wait::{FetchWait, Waiters};
-use crate::log::{
-    AppendError, AppendInfo, AppendOptions, Log, Read, ReadError, ReadOptions, Step, Unusable,
-};
+use crate::log::{AppendError, AppendInfo, AppendOptions, Log, Read, ReadError, ReadOptions, Step, Unusable};
 use crate::metadata::image::{PartitionImage, ReplicaEntry};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicId, TopicPartition};
 
@@ -174,7 +172,8 @@ impl Partition {
             Role::NotLeader { leader: image.leader.map(|leader| leader.id), epoch: image.leader_epoch }
         };
         let mut state = self.role.write().unwrap_or_else(PoisonError::into_inner);
-        let newer = (image.leader_epoch, image.partition_epoch) >= (state.role.epoch(), state.partition_epoch);
+        let newer =
+            (image.leader_epoch, image.partition_epoch) >= (state.role.epoch(), state.partition_epoch);
         if !newer || state.role == role {
             return false;
         }
@@ -244,7 +243,10 @@ impl Partition {
     ///
     /// # Errors
     /// The three errors of rule L8.
-    pub fn check_leader(&self, current_leader_epoch: Option<LeaderEpoch>) -> Result<LeaderEpoch, PartitionError> {
+    pub fn check_leader(
+        &self,
+        current_leader_epoch: Option<LeaderEpoch>,
+    ) -> Result<LeaderEpoch, PartitionError> {
         let state = self.role.read().unwrap_or_else(PoisonError::into_inner);
         let current = state.role.epoch();
         if let Some(got) = current_leader_epoch {

@@ -58,3 +58,9 @@ mod tests {
 pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+/// Has the kernel give this process ordinary pages only. The allocator's first gigabyte would else be backed by huge pages, and an
+/// idle broker hold three times the memory that it uses. Call before threads are started. Nothing is lost if the system refuses.
+pub fn use_ordinary_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}

@@ -1,5 +1,6 @@
 //! How the metrics look from outside: OpenMetrics text, names `ketcd_<room>_<thing>_<unit>`, Kafka's JMX name in the help.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -81,6 +82,8 @@ fn as_prometheus_text(text: &str) -> String {
 /// Writes metric families during one scrape.
 pub struct Scrape<'a> {
     encoder: DescriptorEncoder<'a>,
+    /// Families that are written: a name that came twice would make the whole text invalid.
+    written: BTreeSet<String>,
     failed: Result<(), fmt::Error>,
 }
 
@@ -109,7 +112,7 @@ impl Scrape<'_> {
     }
 
     fn family(&mut self, name: &str, help: &str, kind: MetricType, samples: &[(Labels<'_>, f64)]) {
-        if self.failed.is_err() || samples.is_empty() {
+        if self.failed.is_err() || samples.is_empty() || !self.written.insert(name.to_owned()) {
             return;
         }
         self.failed = self.write_family(name, help, kind, samples);
@@ -134,7 +137,7 @@ impl Scrape<'_> {
     }
 
     fn histograms(&mut self, name: &str, help: &str, samples: &[(Labels<'_>, DurationTotals)]) {
-        if self.failed.is_err() || samples.is_empty() {
+        if self.failed.is_err() || samples.is_empty() || !self.written.insert(name.to_owned()) {
             return;
         }
         self.failed = self.write_histograms(name, help, samples);
@@ -166,11 +169,10 @@ struct Everything;
 
 impl Collector for Everything {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let mut scrape = Scrape { encoder, failed: Ok(()) };
+        let mut scrape = Scrape { encoder, written: BTreeSet::new(), failed: Ok(()) };
         connections(&mut scrape);
         requests(&mut scrape);
-        storage(&mut scrape);
-        metadata(&mut scrape);
+        records(&mut scrape);
         own_process(&mut scrape);
         for tell in scrape_functions() {
             tell(&mut scrape);
@@ -272,7 +274,7 @@ fn requests(scrape: &mut Scrape<'_>) {
     );
 }
 
-fn storage(scrape: &mut Scrape<'_>) {
+fn records(scrape: &mut Scrape<'_>) {
     let jmx = "kafka.server:type=BrokerTopicMetrics,name=";
     scrape.counter(
         "ketcd_broker_produced_records",
@@ -288,64 +290,6 @@ fn storage(scrape: &mut Scrape<'_>) {
         "ketcd_broker_fetched_bytes",
         &format!("Bytes of record batches handed to consumers ({jmx}BytesOutPerSec)"),
         number(total(|hot| &hot.fetched_records_bytes)),
-    );
-    let mut appends = DurationTotals::default();
-    for hot in all_hot() {
-        appends.add(&hot.appends);
-    }
-    scrape.histograms("ketcd_log_append_duration_seconds", "Time of one append to a log", &[(&[], appends)]);
-    let mut flushes = DurationTotals::default();
-    flushes.add(&RARE.flushes);
-    scrape.histograms(
-        "ketcd_log_flush_duration_seconds",
-        "Time of one flush to disk (kafka.log:type=LogFlushStats,name=LogFlushRateAndTimeMs)",
-        &[(&[], flushes)],
-    );
-    scrape.counter(
-        "ketcd_log_cold_reads",
-        "Reads whose range was not in memory and went to a storage thread",
-        number(RARE.cold_reads.load(Ordering::Relaxed)),
-    );
-    scrape.counter(
-        "ketcd_log_disk_errors",
-        "Operations that a disk refused",
-        number(RARE.disk_errors.load(Ordering::Relaxed)),
-    );
-}
-
-fn metadata(scrape: &mut Scrape<'_>) {
-    scrape.gauge(
-        "ketcd_metadata_image_revision",
-        "Revision of etcd that this broker's image has reached (kafka.server:type=broker-metadata-metrics,\
-         name=last-applied-record-offset)",
-        number(u64::try_from(RARE.image_revision.load(Ordering::Relaxed)).unwrap_or(0)),
-    );
-    scrape.counter(
-        "ketcd_metadata_outages",
-        "Times that etcd stopped answering",
-        number(RARE.metadata_outages.load(Ordering::Relaxed)),
-    );
-    scrape.counter(
-        "ketcd_metadata_outage_seconds",
-        "Time without an answer from etcd",
-        number(RARE.metadata_outage_ms.load(Ordering::Relaxed)) / 1e3,
-    );
-    let mut renewals = DurationTotals::default();
-    renewals.add(&RARE.lease_renewals);
-    scrape.histograms(
-        "ketcd_metadata_lease_renewal_duration_seconds",
-        "Time of one renewal of the broker's lease",
-        &[(&[], renewals)],
-    );
-    scrape.counter(
-        "ketcd_metadata_lease_renewals_failed",
-        "Renewals of the lease that failed or timed out",
-        number(RARE.lease_renewals_failed.load(Ordering::Relaxed)),
-    );
-    scrape.counter(
-        "ketcd_metadata_leases_lost",
-        "Leases that ended against our will (kafka.server:type=SessionExpireListener,name=ZooKeeperExpiresPerSec)",
-        number(RARE.leases_lost.load(Ordering::Relaxed)),
     );
 }
 

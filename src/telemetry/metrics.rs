@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::apis::API_KEY_END;
 use super::closing::ClosedBecause;
-use super::counters::{Durations, hot};
+use super::counters::hot;
 pub use super::exposition::{Scrape, render};
 
 /// Kafka's error codes run from -1 to below this number.
@@ -24,15 +24,6 @@ pub(super) struct Rare {
     pub(super) trailing_bytes_requests: AtomicU64,
     /// By API key and error code: `key * ERROR_CODE_END + code + 1`.
     pub(super) request_errors: [AtomicU64; (API_KEY_END + 1) * ERROR_CODE_END],
-    pub(super) image_revision: AtomicI64,
-    pub(super) metadata_outages: AtomicU64,
-    pub(super) metadata_outage_ms: AtomicU64,
-    pub(super) lease_renewals: Durations,
-    pub(super) lease_renewals_failed: AtomicU64,
-    pub(super) leases_lost: AtomicU64,
-    pub(super) flushes: Durations,
-    pub(super) disk_errors: AtomicU64,
-    pub(super) cold_reads: AtomicU64,
 }
 
 pub(super) static RARE: Rare = Rare {
@@ -43,15 +34,6 @@ pub(super) static RARE: Rare = Rare {
     panics: AtomicU64::new(0),
     trailing_bytes_requests: AtomicU64::new(0),
     request_errors: [const { AtomicU64::new(0) }; (API_KEY_END + 1) * ERROR_CODE_END],
-    image_revision: AtomicI64::new(0),
-    metadata_outages: AtomicU64::new(0),
-    metadata_outage_ms: AtomicU64::new(0),
-    lease_renewals: Durations::new(),
-    lease_renewals_failed: AtomicU64::new(0),
-    leases_lost: AtomicU64::new(0),
-    flushes: Durations::new(),
-    disk_errors: AtomicU64::new(0),
-    cold_reads: AtomicU64::new(0),
 };
 
 fn add(counter: &AtomicU64, amount: u64) {
@@ -145,56 +127,6 @@ pub fn produced(records: u64, bytes: usize) {
 /// Records were handed to a consumer.
 pub fn fetched(bytes: usize) {
     add(&hot().fetched_records_bytes, bytes as u64);
-}
-
-/// A batch was appended to a log.
-pub fn append_done(elapsed: Duration) {
-    hot().appends.observe(elapsed);
-}
-
-/// A file was flushed to disk.
-pub fn flush_done(elapsed: Duration) {
-    RARE.flushes.observe(elapsed);
-}
-
-/// A read went to a storage thread because its range was not in memory.
-pub fn cold_read() {
-    add(&RARE.cold_reads, 1);
-}
-
-/// A disk refused an operation (rule S4).
-pub fn disk_error() {
-    add(&RARE.disk_errors, 1);
-}
-
-/// This broker's image is now at `revision` of etcd.
-pub fn image_at_revision(revision: i64) {
-    RARE.image_revision.store(revision, Ordering::Relaxed);
-}
-
-/// The lease was renewed, `elapsed` after the renewal was sent.
-pub fn lease_renewed(elapsed: Duration) {
-    RARE.lease_renewals.observe(elapsed);
-}
-
-/// A renewal of the lease failed or timed out.
-pub fn lease_renewal_failed() {
-    add(&RARE.lease_renewals_failed, 1);
-}
-
-/// The lease ended without our doing: the broker fences itself and registers again.
-pub fn lease_lost() {
-    add(&RARE.leases_lost, 1);
-}
-
-/// etcd stopped answering.
-pub fn metadata_outage_began() {
-    add(&RARE.metadata_outages, 1);
-}
-
-/// etcd went on not answering for `elapsed` more (call it now and then during an outage and once at its end).
-pub fn metadata_outage_lasted(elapsed: Duration) {
-    add(&RARE.metadata_outage_ms, u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
 }
 
 type ScrapeFn = Arc<dyn Fn(&mut Scrape<'_>) + Send + Sync>;

@@ -1,6 +1,6 @@
 //! What an operator sees: the log on stderr and the numbers at `/metrics`.
 //!
-//! Call sites are one word: `metrics::append_done(elapsed, bytes)`. Counters are plain atomics that are added up when somebody
+//! Call sites are one word: `metrics::bytes_sent(written)`. Counters are plain atomics that are added up when somebody
 //! looks, so that counting costs nanoseconds on the request path and nothing when idle. Numbers that others hold (log sizes,
 //! partition counts) are asked for at scrape time through [`metrics::on_scrape`].
 //!

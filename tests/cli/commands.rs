@@ -1,14 +1,12 @@
-//! The network commands on a running broker. One broker for all: each test has topics of its own.
+//! The network commands on a running broker, one for each test.
 
-use std::sync::LazyLock;
+use std::io::{BufRead as _, BufReader};
 
 use serde_json::{Value, json};
 
-use crate::program::{Broker, ketcd};
+use crate::program::{Broker, ketcd, run};
 
-static BROKER: LazyLock<Broker> = LazyLock::new(Broker::start);
-
-/// A topic of this test run.
+/// A topic of this test run: the broker may be one that goes on.
 fn name(what: &str) -> String {
     format!("cli-{what}-{}", std::process::id())
 }
@@ -19,20 +17,21 @@ fn lines(out: &str) -> Vec<Value> {
 
 #[test]
 fn a_topic_lives_from_create_to_delete() {
+    let broker = Broker::start();
     let topic = name("life");
     let created =
-        BROKER.run(&["topic", "create", &topic, "-p", "2", "-c", "retention.ms=1000", "-o", "json"]).json();
+        broker.run(&["topic", "create", &topic, "-p", "2", "-c", "retention.ms=1000", "-o", "json"]).json();
     assert_eq!(created[0]["name"], topic);
     assert_eq!(created[0]["partitions"], 2);
     assert_eq!(created[0]["created"], true);
-    let again = BROKER.run(&["topic", "create", &topic]);
+    let again = broker.run(&["topic", "create", &topic]);
     assert_eq!(again.code, 1, "{again:?}");
     assert!(again.stderr.contains("TOPIC_ALREADY_EXISTS") && again.stderr.contains("help: "), "{again:?}");
-    let allowed = BROKER.run(&["topic", "create", &topic, "--if-not-exists", "-o", "json"]).json();
+    let allowed = broker.run(&["topic", "create", &topic, "--if-not-exists", "-o", "json"]).json();
     assert_eq!(allowed[0]["created"], false);
-    let listed = BROKER.run(&["topic", "list", "-o", "json"]).json();
+    let listed = broker.run(&["topic", "list", "-o", "json"]).json();
     assert!(listed.as_array().unwrap().iter().any(|row| row["name"] == topic.as_str()), "{listed}");
-    BROKER
+    broker
         .run(&[
             "topic",
             "alter",
@@ -45,39 +44,40 @@ fn a_topic_lives_from_create_to_delete() {
             "retention.ms",
         ])
         .ok();
-    let described = BROKER.run(&["topic", "describe", &topic, "-o", "json"]).json();
+    let described = broker.run(&["topic", "describe", &topic, "-o", "json"]).json();
     assert_eq!(described[0]["partitions"].as_array().unwrap().len(), 3);
     assert_eq!(described[0]["configs"], json!({"segment.bytes": "1048576"}));
     let partition = &described[0]["partitions"][0];
     assert_eq!((&partition["start_offset"], &partition["end_offset"]), (&json!(0), &json!(0)));
-    BROKER.run(&["topic", "delete", &topic, "--yes"]).ok();
-    let gone = BROKER.run(&["topic", "describe", &topic]);
+    broker.run(&["topic", "delete", &topic, "--yes"]).ok();
+    let gone = broker.run(&["topic", "describe", &topic]);
     assert_eq!(gone.code, 1, "{gone:?}");
     assert_eq!(
         gone.stderr,
         format!(
             "error: topic {topic:?} does not exist\n  --> {}\nhelp: create it: ketcd topic create {topic}\n      \
              see what there is: ketcd topic list\n",
-            BROKER.address
+            broker.address
         )
     );
-    BROKER.run(&["topic", "delete", &topic, "--yes", "--if-exists"]).ok();
+    broker.run(&["topic", "delete", &topic, "--yes", "--if-exists"]).ok();
 }
 
 #[test]
 fn records_come_back_as_they_were_sent_with_every_codec() {
+    let broker = Broker::start();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let topic = name(codec);
-        BROKER.run(&["topic", "create", &topic, "-p", "1"]).ok();
+        broker.run(&["topic", "create", &topic, "-p", "1"]).ok();
         let sent = [
             "topic", "produce", &topic, "-k", ":", "-Z", "-z", codec, "-H", "a=1", "-H", "a=2", "-o", "json",
         ];
-        let produced = BROKER.run_with(&sent, "k:v\n:only value\nonly key:\n").json();
+        let produced = broker.run_with(&sent, "k:v\n:only value\nonly key:\n").json();
         assert_eq!(
             produced,
             json!({"topic": topic, "records": 3, "partitions": [{"partition": 0, "records": 3, "first_offset": 0, "last_offset": 2}]})
         );
-        let read = BROKER.run(&["topic", "consume", &topic, "--from", "start", "-e", "-o", "json"]).ok();
+        let read = broker.run(&["topic", "consume", &topic, "--from", "start", "-e", "-o", "json"]).ok();
         let read = lines(&read);
         let pairs: Vec<_> =
             read.iter().map(|record| (record["key"].clone(), record["value"].clone())).collect();
@@ -92,13 +92,14 @@ fn records_come_back_as_they_were_sent_with_every_codec() {
 
 #[test]
 fn consuming_begins_and_ends_where_it_is_told() {
+    let broker = Broker::start();
     let topic = name("where");
-    BROKER.run(&["topic", "create", &topic, "-p", "1"]).ok();
+    broker.run(&["topic", "create", &topic, "-p", "1"]).ok();
     let numbers: String = (0..5000).map(|n| format!("{n}\n")).collect();
-    BROKER.run_with(&["topic", "produce", &topic, "--idempotent", "--batch-bytes", "2000"], &numbers).ok();
+    broker.run_with(&["topic", "produce", &topic, "--idempotent", "--batch-bytes", "2000"], &numbers).ok();
     let consume = |args: &[&str]| {
         let all: Vec<&str> = ["topic", "consume", &topic].into_iter().chain(args.iter().copied()).collect();
-        BROKER.run(&all).ok()
+        broker.run(&all).ok()
     };
     assert_eq!(consume(&["--from", "start", "-e"]), numbers);
     assert_eq!(consume(&["--from", "4998", "-e"]), "4998\n4999\n");
@@ -106,23 +107,24 @@ fn consuming_begins_and_ends_where_it_is_told() {
     assert_eq!(consume(&["--from", "start", "-n", "2"]), "0\n1\n");
     assert_eq!(consume(&["--from", "end", "-e"]), "");
     assert_eq!(consume(&["--from", "1h", "-e"]), numbers);
-    let beyond = BROKER.run(&["topic", "consume", &topic, "--from", "99999", "--partition", "0"]);
+    let beyond = broker.run(&["topic", "consume", &topic, "--from", "99999", "--partition", "0"]);
     assert_eq!(beyond.code, 1, "{beyond:?}");
-    let partition = BROKER.run(&["topic", "consume", &topic, "--partition", "7"]);
+    let partition = broker.run(&["topic", "consume", &topic, "--partition", "7"]);
     assert!(partition.code == 1 && partition.stderr.contains("its partitions are 0 to 0"), "{partition:?}");
-    let trimmed = BROKER.run(&["topic", "trim", &topic, "--before", "4000", "--yes", "-o", "json"]).json();
+    let trimmed = broker.run(&["topic", "trim", &topic, "--before", "4000", "--yes", "-o", "json"]).json();
     assert_eq!(trimmed, json!([{"partition": 0, "start_offset": 4000}]));
     assert_eq!(consume(&["--from", "start", "-n", "1"]), "4000\n");
 }
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
+    let broker = Broker::start();
     let topic = name("pipe");
-    BROKER.run(&["topic", "create", &topic, "-p", "1"]).ok();
+    broker.run(&["topic", "create", &topic, "-p", "1"]).ok();
     let numbers: String = (0..200_000).map(|n| format!("{n}\n")).collect();
-    BROKER.run_with(&["topic", "produce", &topic], &numbers).ok();
+    broker.run_with(&["topic", "produce", &topic], &numbers).ok();
     let mut child = ketcd()
-        .args(["topic", "consume", &topic, "--from", "start", "-e", "-b", &BROKER.address])
+        .args(["topic", "consume", &topic, "--from", "start", "-e", "-b", &broker.address])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
@@ -135,23 +137,26 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn the_cluster_is_one_screen_and_healthy() {
-    let screen = BROKER.run(&["cluster"]).ok();
+    let broker = Broker::start();
+    let screen = broker.run(&["cluster"]).ok();
     assert!(screen.starts_with("cluster ") && screen.contains("  healthy  1 broker  "), "{screen}");
     assert!(screen.contains("ID  ADDRESS"), "{screen}");
-    let report = BROKER.run(&["cluster", "-o", "json"]).json();
+    let report = broker.run(&["cluster", "-o", "json"]).json();
     assert_eq!(report["healthy"], true);
     assert_eq!(report["brokers"][0]["reachable"], true);
+    assert!(report["brokers"][0]["size_bytes"].is_u64(), "{report}");
     assert!(report["cluster_id"].is_string(), "{report}");
-    BROKER.run(&["cluster", "health"]).ok();
+    broker.run(&["cluster", "health"]).ok();
 }
 
 #[test]
 fn perf_measures_what_it_says() {
+    let broker = Broker::start();
     let topic = name("perf");
     let quick = ["--topic", &topic, "--warmup", "100ms", "-o", "json"];
     let perf = |args: &[&str]| {
         let all: Vec<&str> = ["perf"].into_iter().chain(args.iter().copied()).chain(quick).collect();
-        BROKER.run(&all).json()
+        broker.run(&all).json()
     };
     let produced = perf(&["produce", "--batch-bytes", "16384", "--records", "2000", "--connections", "2"]);
     assert!(produced["records"].as_u64().unwrap() >= 2000, "{produced}");
@@ -160,7 +165,7 @@ fn perf_measures_what_it_says() {
     let consumed = perf(&["consume", "--check-crc", "--duration", "300ms"]);
     assert!(consumed["bytes"].as_u64().unwrap() > 0, "{consumed}");
     let e2e = name("e2e");
-    let measured = BROKER
+    let measured = broker
         .run(&[
             "perf",
             "e2e",
@@ -178,4 +183,83 @@ fn perf_measures_what_it_says() {
         ])
         .json();
     assert!(measured["end_to_end_us"]["count"].as_u64().unwrap() > 50, "{measured}");
+}
+
+#[test]
+fn metadata_is_shown_and_watched() {
+    let broker = Broker::start();
+    let Some(etcd) = broker.etcd.as_deref() else { return };
+    let before = run(&["meta", "get", "--etcd", etcd, "-o", "json"]).json();
+    let revision =
+        before.as_array().unwrap().iter().map(|entry| entry["mod_revision"].as_i64().unwrap()).max();
+    let mut watch = ketcd()
+        .args(["meta", "watch", "--etcd", etcd, "--from", &revision.unwrap().to_string(), "-o", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let topic = name("meta");
+    broker.run(&["topic", "create", &topic]).ok();
+    let shown = run(&["meta", "get", &topic, "--etcd", etcd]).ok();
+    assert!(shown.starts_with("KEY") && shown.contains(&format!("topics/name/{topic}")), "{shown}");
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let change = lines.find(|line| line.as_ref().unwrap().contains(&topic)).unwrap().unwrap();
+    let change: Value = serde_json::from_str(&change).unwrap();
+    assert!(change["mod_revision"].as_i64() > revision, "{change}");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn the_files_of_a_running_broker_verify() {
+    let broker = Broker::start();
+    let Some(data) = broker.data() else { return };
+    let topic = name("files");
+    broker
+        .run(&[
+            "topic",
+            "create",
+            &topic,
+            "-p",
+            "1",
+            "-c",
+            "segment.bytes=1048576",
+            "-c",
+            "index.interval.bytes=4096",
+        ])
+        .ok();
+    let values: String = (0..30_000).map(|n| format!("{n:0100}\n")).collect();
+    broker.run_with(&["topic", "produce", &topic, "--batch-bytes", "16384", "--idempotent"], &values).ok();
+    let verdicts = run(&["log", "verify", data.to_str().unwrap(), "--records", "-o", "json"]).json();
+    let ours: Vec<&Value> = verdicts
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|v| v["file"].as_str().unwrap().starts_with(&topic))
+        .collect();
+    assert!(ours.len() >= 3, "{verdicts}");
+    assert_eq!(ours.iter().map(|v| v["records"].as_u64().unwrap()).sum::<u64>(), 30_000);
+    assert!(ours[0]["index_entries"].as_u64().unwrap() > 10, "{verdicts}");
+    assert!(ours[0]["time_index_entries"].as_u64().unwrap() > 0, "{verdicts}");
+}
+
+#[test]
+fn a_consumer_goes_on_where_it_was_when_the_broker_is_killed_and_comes_back() {
+    let Some(broker) = Broker::with_data() else { return };
+    let topic = name("restart");
+    broker.run(&["topic", "create", &topic, "-p", "1"]).ok();
+    broker.run_with(&["topic", "produce", &topic], "1\n2\n").ok();
+    let mut consumer = ketcd()
+        .args(["topic", "consume", &topic, "--from", "start", "-n", "4", "--timeout", "20s"])
+        .args(["-b", &broker.address])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(consumer.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!((lines.next(), lines.next()), (Some("1".to_owned()), Some("2".to_owned())));
+    let broker = broker.kill_and_restart();
+    broker.run_with(&["topic", "produce", &topic, "--timeout", "20s"], "3\n4\n").ok();
+    assert_eq!(lines.collect::<Vec<_>>(), ["3", "4"]);
+    assert_eq!(consumer.wait().unwrap().code(), Some(0));
 }

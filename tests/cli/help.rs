@@ -58,7 +58,7 @@ fn words(example: &str) -> Vec<String> {
             other => words.last_mut().unwrap().push(other),
         }
     }
-    words.into_iter().take_while(|word| !["|", "<", "&&"].contains(&word.as_str())).collect()
+    words.into_iter().take_while(|word| !["|", "<", ">", "&&"].contains(&word.as_str())).collect()
 }
 
 /// The commands that have no commands below them, and those that also do something by themselves.

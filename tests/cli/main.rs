@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod commands;
+mod configuration;
 mod errors;
 mod files;
 mod help;

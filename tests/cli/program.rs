@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 /// How a run of the program ended.
 #[derive(Debug)]
 pub struct Ended {
@@ -80,56 +82,76 @@ pub fn assert_snapshot(name: &str, text: &str) {
 /// A broker for the commands: `ketcd dev --ephemeral`, or the one that `KETCD_TEST_BROKER` names (any Kafka broker will do).
 pub struct Broker {
     pub address: String,
+    /// Where its metadata is, if the broker is ours.
+    pub etcd: Option<String>,
     process: Option<Child>,
+    /// Holds its data, if the broker is ours.
+    scratch: TempDir,
 }
 
 impl Broker {
     pub fn start() -> Self {
         if let Ok(address) = std::env::var("KETCD_TEST_BROKER") {
-            return Self { address, process: None };
+            return Self { address, etcd: None, process: None, scratch: TempDir::new().unwrap() };
         }
+        Self::launch(TempDir::new().unwrap(), &["--ephemeral", "--port", "0"])
+    }
+
+    /// A broker of ours with data that outlives it, on a port of its own: `None` if another broker is to be tested.
+    pub fn with_data() -> Option<Self> {
+        if std::env::var_os("KETCD_TEST_BROKER").is_some() {
+            return None;
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Some(Self::on(TempDir::new().unwrap(), port))
+    }
+
+    /// Kills the broker, without a chance to say good-bye, and starts it again on its data.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.stop();
+        let port = self.address.rsplit_once(':').unwrap().1.parse().unwrap();
+        Self::on(std::mem::replace(&mut self.scratch, TempDir::new().unwrap()), port)
+    }
+
+    fn on(scratch: TempDir, port: u16) -> Self {
+        let data = scratch.path().join("data").to_str().unwrap().to_owned();
+        Self::launch(scratch, &["--data", &data, "--port", &port.to_string()])
+    }
+
+    fn launch(scratch: TempDir, args: &[&str]) -> Self {
         let mut process = ketcd()
-            .args(["dev", "--ephemeral", "--port", "0"])
+            .arg("dev")
+            .args(args)
+            .env("TMPDIR", scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let (found, address) = mpsc::channel();
-        let streams: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(process.stdout.take().unwrap()), Box::new(process.stderr.take().unwrap())];
-        // Both streams are read to their ends, or the broker would stop at a full pipe.
-        for stream in streams {
-            let found = found.clone();
-            std::thread::spawn(move || {
-                let mut said = String::new();
-                let mut stream = BufReader::new(stream);
-                let mut line = String::new();
-                while stream.read_line(&mut line).is_ok_and(|read| read > 0) {
-                    if let Some(address) = address_in(&line) {
-                        let _ = found.send(Ok(address));
-                        let _ = stream.read_to_end(&mut Vec::new());
-                        return;
-                    }
-                    said += &line;
-                    line.clear();
-                }
-                let _ = found.send(Err(said));
-            });
-        }
-        drop(found);
-        let mut said = String::new();
-        let address = loop {
-            match address.recv_timeout(Duration::from_secs(30)) {
-                Ok(Ok(address)) => break address,
-                Ok(Err(more)) => said += &more,
-                Err(_) => {
-                    let _ = process.kill();
-                    panic!("the broker names no address within 30 s; it said:\n{said}");
-                }
-            }
+        let (said, screen) = mpsc::channel();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            while !text.contains("ready in") && stdout.read_line(&mut text).is_ok_and(|read| read > 0) {}
+            let _ = said.send(text);
+            // The rest is read too, or the broker would stop at a full pipe.
+            let _ = stdout.read_to_end(&mut Vec::new());
+        });
+        let screen = screen.recv_timeout(Duration::from_secs(30));
+        let after = |word: &str| {
+            let screen = screen.as_deref().unwrap_or_default();
+            screen.split_whitespace().skip_while(|found| *found != word).nth(1).map(str::to_owned)
         };
-        Self { address, process: Some(process) }
+        let Some(address) = after("kafka") else {
+            let _ = process.kill();
+            panic!("the broker names no address within 30 s; it said: {screen:?}");
+        };
+        Self { address, etcd: after("etcd"), process: Some(process), scratch }
+    }
+
+    /// The data directory, if the broker is ours.
+    pub fn data(&self) -> Option<PathBuf> {
+        std::fs::read_dir(self.scratch.path()).unwrap().next().map(|entry| entry.unwrap().path())
     }
 
     /// Runs a command on this broker.
@@ -144,18 +166,17 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some(process) = &mut self.process {
+impl Broker {
+    fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 }
 
-/// The address in the line `  kafka      127.0.0.1:PORT ...`.
-fn address_in(line: &str) -> Option<String> {
-    let mut words = line.split_whitespace();
-    (words.next()? == "kafka").then_some(())?;
-    words.next().filter(|word| word.contains(':')).map(str::to_owned)
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }

@@ -19,7 +19,7 @@ pub enum Family {
     FranzGo,
 }
 
-use Family::{Aiokafka, ConfluentKafka, FranzGo, Java, Kafkajs, KafkaPython, Kcat};
+use Family::{Aiokafka, ConfluentKafka, FranzGo, Java, KafkaPython, Kafkajs, Kcat};
 
 impl Family {
     pub const ALL: [Self; 7] = [Kcat, ConfluentKafka, KafkaPython, Aiokafka, Kafkajs, Java, FranzGo];
@@ -94,6 +94,21 @@ impl Family {
     /// Changes settings one by one (IncrementalAlterConfigs); the others replace all of them (AlterConfigs).
     pub fn alters_incrementally(self) -> bool {
         !matches!(self, Aiokafka | Kafkajs)
+    }
+
+    /// What a batch may be stored as when this client was told to use `codec`. librdkafka uses LZ4 only with a broker
+    /// that advertises FindCoordinator, to it the mark of a broker that has the right LZ4 frames, and otherwise
+    /// sends as it is without a word.
+    pub fn stores(self, codec: &'static str) -> &'static [&'static str] {
+        match (self, codec) {
+            (Kcat | ConfluentKafka, "lz4") => &["lz4", "none"],
+            (_, "none") => &["none"],
+            (_, "gzip") => &["gzip"],
+            (_, "snappy") => &["snappy"],
+            (_, "lz4") => &["lz4"],
+            (_, "zstd") => &["zstd"],
+            _ => &[],
+        }
     }
 
     /// Whether a producer with default settings is idempotent.

@@ -131,7 +131,8 @@ impl Cluster {
     /// A new topic, made by `family` if it can, otherwise by the first client here that can.
     pub fn create_topic(&self, family: Family, topic: &str, partitions: u32, configs: &Value) {
         let creator = if family.administers() { family } else { self.creator() };
-        let create = json!({"do": "create_topic", "topic": topic, "partitions": partitions, "configs": configs});
+        let create =
+            json!({"do": "create_topic", "topic": topic, "partitions": partitions, "configs": configs});
         self.ask(creator, &create);
         let describe = json!({"do": "describe_topic", "topic": topic});
         self.until(creator, &describe, |answer| answer["partitions"] == partitions);

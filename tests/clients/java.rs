@@ -9,6 +9,11 @@ fn administers_topics() {
 }
 
 #[test]
+fn deletes_records_before_an_offset() {
+    scenarios::deletes_records_before_an_offset(Java);
+}
+
+#[test]
 fn writes_and_reads_with_default_settings() {
     scenarios::writes_and_reads_with_default_settings(Java);
 }

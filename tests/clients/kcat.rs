@@ -24,8 +24,10 @@ fn writing_to_a_topic_that_is_not_there_creates_it() {
     let Some(cluster) = with(Kcat) else { return };
     let topic = "kcat-auto-created";
     cluster.ask(Kcat, &json!({"do": "produce_numbers", "topic": topic, "partitions": 1, "count": 3}));
-    let read = cluster.ask(Kcat, &json!({"do": "consume", "topic": topic, "partition": 0, "from": 0, "count": 3}));
-    let offsets: Vec<&Value> = read["records"].as_array().expect("records").iter().map(|r| &r["offset"]).collect();
+    let read =
+        cluster.ask(Kcat, &json!({"do": "consume", "topic": topic, "partition": 0, "from": 0, "count": 3}));
+    let offsets: Vec<&Value> =
+        read["records"].as_array().expect("records").iter().map(|r| &r["offset"]).collect();
     assert_eq!(offsets, [0, 1, 2]);
 }
 

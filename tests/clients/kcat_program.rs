@@ -138,7 +138,8 @@ impl Kcat {
             let line = String::from_utf8_lossy(&rest[..end]).into_owned();
             rest = &rest[end + 1..];
             let mut words = line.splitn(5, ' ');
-            let mut number = || words.next().and_then(|word| word.parse::<i64>().ok()).ok_or(format!("{line:?}?"));
+            let mut number =
+                || words.next().and_then(|word| word.parse::<i64>().ok()).ok_or(format!("{line:?}?"));
             let (offset, timestamp, key_bytes, value_bytes) = (number()?, number()?, number()?, number()?);
             let mut take = |bytes: i64| {
                 let length = usize::try_from(bytes).ok()?;

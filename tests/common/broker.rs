@@ -62,8 +62,7 @@ impl Broker {
     pub fn start_on_fixed_port() -> Self {
         let data = tempfile::Builder::new().prefix("ketcd-test-").tempdir().expect("a temporary directory");
         let port = fixed_port();
-        let mut broker =
-            Self { running: None, port, data, arguments: Vec::new(), output: Output::default() };
+        let mut broker = Self { running: None, port, data, arguments: Vec::new(), output: Output::default() };
         broker.run();
         broker
     }
@@ -102,7 +101,8 @@ impl Broker {
         let mut running = self.running.take().expect("a broker that runs");
         running.dismiss_watcher();
         let pid = rustix::process::Pid::from_child(&running.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the broker was there to be stopped");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+            .expect("the broker was there to be stopped");
         let deadline = Instant::now() + STOP_DEADLINE;
         loop {
             if let Some(status) = running.child.try_wait().expect("a child can be waited for") {

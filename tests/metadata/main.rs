@@ -9,6 +9,7 @@ mod etcdctl;
 mod lease;
 mod limits;
 mod only_embedded;
+mod outage;
 mod range;
 mod restart;
 mod sequence;

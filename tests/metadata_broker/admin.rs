@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ketcd::metadata::image::ConfigEntity;
+use ketcd::metadata::image::{ConfigEntity, ReplicaEntry};
 use ketcd::metadata::inspect::Inspector;
+use ketcd::metadata::txn::partitions::{PartitionChange, Reliance};
 use ketcd::metadata::{
-    AUDIT_ENTRIES_KEPT, AlterError, AuditEntry, ConnectionOptions, MetadataError, NewTopic,
+    AUDIT_ENTRIES_KEPT, AlterError, AuditEntry, ConnectionOptions, Metadata, MetadataError, NewTopic,
+    PartitionOutcome,
 };
-use ketcd::types::{BrokerId, TopicName};
+use ketcd::types::{BrokerId, LeaderEpoch, PartitionEpoch, TopicId, TopicName};
 
-use crate::server::{Broker, Server, new_topic};
+use crate::server::{Broker, Server, new_topic, options};
 
 crate::on_every_server!(
     a_topic_lives_and_dies,
@@ -19,6 +21,8 @@ crate::on_every_server!(
     twenty_writers_create_topics_at_once,
     twenty_writers_of_one_name_make_one_topic,
     twenty_writers_of_one_configuration_lose_nothing,
+    a_restarted_broker_ballots_for_all_its_partitions,
+    a_ballot_that_relies_on_the_wrong_thing_is_rejected_alone,
     a_configuration_of_no_topic_is_refused,
     producer_ids_are_never_given_twice,
     the_audit_trail_is_sequential_and_bounded,
@@ -161,6 +165,82 @@ async fn twenty_writers_of_one_configuration_lose_nothing(server: &mut Server) {
     let value: serde_json::Value = serde_json::from_slice(stored.kvs()[0].value()).unwrap();
     assert_eq!((value["entries"].as_object().unwrap().len(), &value["later"]), (20, &serde_json::json!(7)));
     first.sees("all entries", |image| image.config(&entity).is_some_and(|config| config.len() == 20)).await;
+}
+
+/// The ballot of a broker for a partition that its former lifetime led.
+fn ballot(metadata: &Metadata, topic: TopicId, partition: i32) -> PartitionChange {
+    let image = metadata.image();
+    let me = ReplicaEntry { id: metadata.broker_id(), epoch: metadata.session().broker_epoch };
+    let mut value = image.partition_record(topic, partition).unwrap();
+    let old = value.value.leader.unwrap();
+    value.value.leader = Some(me);
+    value.value.leader_epoch = LeaderEpoch(value.value.leader_epoch.get() + 1);
+    value.value.isr = vec![me];
+    let topic_image = &image.topics[&topic];
+    PartitionChange {
+        topic,
+        partition,
+        read: topic_image.partitions[partition as usize].partition_epoch,
+        topic_revision: topic_image.mod_revision,
+        value,
+        relies_on: vec![Reliance::Over(old), Reliance::Lives(me), Reliance::Intact(old)],
+    }
+}
+
+async fn a_restarted_broker_ballots_for_all_its_partitions(server: &mut Server) {
+    let Broker { metadata, state } = Broker::start(&server.endpoint(), 1).await;
+    let topic = new_topic("t", 1_000);
+    metadata.create_topic(topic.clone()).await.unwrap();
+    metadata.close().await;
+    let mut intact = options(&server.endpoint(), Some(1), state.path());
+    intact.registration.data_may_be_lost = false;
+    let metadata = Metadata::connect(intact).await.unwrap();
+    let key = format!("/ketcd/test/partitions/{}/0000000007", topic.id);
+    let changes: Vec<_> = (0..1_000).map(|partition| ballot(&metadata, topic.id, partition)).collect();
+    let begun = tokio::time::Instant::now();
+    let outcomes = metadata.change_partitions(changes).await;
+    eprintln!("1,000 ballots in {:?}", begun.elapsed());
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, PartitionOutcome::Written(_))), "{outcomes:?}");
+    let image = metadata.image();
+    let me = metadata.session().broker_epoch;
+    for partition in &image.topic("t").unwrap().partitions {
+        assert_eq!((partition.leader.unwrap().epoch, partition.leader_epoch.get()), (me, 1));
+    }
+    // A later version's field survives our next change.
+    let mut client = server.client().await;
+    let stored = client.get(key.clone(), None).await.unwrap();
+    let mut value: serde_json::Value = serde_json::from_slice(stored.kvs()[0].value()).unwrap();
+    value["later"] = 7.into();
+    let put = client.put(key.clone(), value.to_string(), None).await.unwrap();
+    metadata.wait_for(put.header().unwrap().revision(), crate::server::SOON).await.unwrap();
+    let mut again = ballot(&metadata, topic.id, 7);
+    again.relies_on.clear();
+    let outcomes = metadata.change_partitions(vec![again]).await;
+    assert!(matches!(outcomes[..], [PartitionOutcome::Written(_)]), "{outcomes:?}");
+    let stored = client.get(key, None).await.unwrap();
+    let value: serde_json::Value = serde_json::from_slice(stored.kvs()[0].value()).unwrap();
+    assert_eq!((&value["later"], &value["leader_epoch"]), (&7.into(), &2.into()));
+}
+
+async fn a_ballot_that_relies_on_the_wrong_thing_is_rejected_alone(server: &mut Server) {
+    let broker = Broker::start(&server.endpoint(), 1).await;
+    let metadata = &broker.metadata;
+    let topic = new_topic("t", 20);
+    metadata.create_topic(topic.clone()).await.unwrap();
+    let mut changes: Vec<_> = (0..20).map(|partition| ballot(metadata, topic.id, partition)).collect();
+    for change in &mut changes {
+        // Led by this very lifetime: nothing that is over may be relied on.
+        change.relies_on.remove(0);
+    }
+    let me = ReplicaEntry { id: BrokerId(1), epoch: metadata.session().broker_epoch };
+    changes[3].relies_on.push(Reliance::Over(me));
+    changes[11].read = PartitionEpoch(1);
+    changes[17].relies_on.push(Reliance::Refuted(me));
+    let outcomes = metadata.change_partitions(changes).await;
+    for (partition, outcome) in outcomes.iter().enumerate() {
+        let rejected = *outcome == PartitionOutcome::Rejected;
+        assert_eq!(rejected, [3, 11, 17].contains(&partition), "{partition}: {outcome:?}");
+    }
 }
 
 async fn a_configuration_of_no_topic_is_refused(server: &mut Server) {

@@ -15,6 +15,13 @@ mod dead {
 
 crate::on_real_servers!(a_frozen_etcd_is_noticed_and_survived, a_long_freeze_ends_in_a_good_session);
 
+/// Freezes the server, and waits until it is: the signal takes effect a little later than it is sent.
+async fn freeze(server: &Server) {
+    let mut client = server.client().await;
+    server.real().freeze();
+    while tokio::time::timeout(Duration::from_millis(300), client.get("x", None)).await.is_ok() {}
+}
+
 /// Changes fail fast and say why; reads of the image and prefetched ids go on.
 async fn check_outage(broker: &Broker) {
     for attempt in 0..3 {
@@ -72,7 +79,7 @@ async fn a_dead_etcd_is_an_outage_of_change_only(server: &mut Server) {
 
 async fn a_frozen_etcd_is_noticed_and_survived(server: &mut Server) {
     let broker = prepared(server, Duration::from_secs(9)).await;
-    server.real().freeze();
+    freeze(server).await;
     let begun = Instant::now();
     broker.until("the outage, without anybody asking", |metadata| !metadata.session().reachable).await;
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
@@ -83,7 +90,7 @@ async fn a_frozen_etcd_is_noticed_and_survived(server: &mut Server) {
 
 async fn a_long_freeze_ends_in_a_good_session(server: &mut Server) {
     let broker = prepared(server, Duration::from_secs(2)).await;
-    server.real().freeze();
+    freeze(server).await;
     let begun = Instant::now();
     check_outage(&broker).await;
     broker.until("fencing", Metadata::is_fenced).await;

@@ -22,6 +22,7 @@ crate::on_every_server!(
     a_short_cut_keeps_the_lifetime,
     the_next_candidate_follows_the_controller,
     automatic_ids_are_unique,
+    a_dead_endpoint_is_passed_over,
 );
 
 const TTL: Duration = Duration::from_secs(2);
@@ -183,4 +184,15 @@ async fn automatic_ids_are_unique(server: &mut Server) {
     ids.dedup();
     assert_eq!(ids.len(), 12);
     assert_eq!(ids[0], 1001);
+}
+
+async fn a_dead_endpoint_is_passed_over(server: &mut Server) {
+    // A port that was free a moment ago: nobody listens there.
+    let dead = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let begun = Instant::now();
+    let endpoints = vec![format!("http://{dead}"), server.endpoint()];
+    let broker =
+        Broker::start_with(&server.endpoint(), 1, |options| options.connection.endpoints = endpoints).await;
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    broker.metadata.create_topic(crate::server::new_topic("t", 1)).await.unwrap();
 }

@@ -27,8 +27,8 @@ install_debian() {
     echo "etcd.sh: not root. Run: sudo apt-get install -y etcd-server etcd-client" >&2
     return 1
   fi
-  # The package starts a service when it is installed: the mask is in place before, and stays, so that no server of
-  # ours is ever left running on the well-known port. `policy-rc.d` does the same where there is no systemd.
+  # The package starts a service when it is installed. `policy-rc.d` forbids that while we install, and the service is
+  # disabled afterwards: no server is left running on the well-known port, now or after a reboot.
   local policy=/usr/sbin/policy-rc.d made_policy=0
   if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null

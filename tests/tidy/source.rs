@@ -42,10 +42,16 @@ impl Source {
 
     /// Lines of code outside of tests in which `name` (a name, or a path) stands.
     pub fn code_lines_with(&self, name: &str) -> Vec<usize> {
+        self.code_lines_with_but(name, &[])
+    }
+
+    /// The same, less the paths that contain one of `but`.
+    pub fn code_lines_with_but(&self, name: &str, but: &[&str]) -> Vec<usize> {
         let mut lines: Vec<usize> = self
             .paths
             .iter()
             .filter(|(at, path)| !self.is_test(*at) && has_words(path, name))
+            .filter(|(_, path)| !but.iter().any(|longer| has_words(path, longer)))
             .map(|(at, _)| self.line(*at))
             .collect();
         lines.dedup();

@@ -186,9 +186,10 @@ fn check(placed: &Placed, order: &mut Order, args: &VerifyArgs, path: &Path, ver
     if let Err(error) = verify_crc(&placed.bytes) {
         problem(error.to_string());
     } else if args.records
-        && let Err(error) = walk_records(placed) {
-            problem(error);
-        }
+        && let Err(error) = walk_records(placed)
+    {
+        problem(error);
+    }
     let named = base_offset(path).unwrap_or_default();
     match order.next_offset {
         _ if header.base_offset < named => {
@@ -249,9 +250,10 @@ fn indexes(path: &Path, batches: &BTreeMap<u64, Known>, verdict: &mut Verdict) {
             }
             for pair in entries.windows(2) {
                 if let [a, b] = pair
-                    && (a.offset >= b.offset || a.position >= b.position) {
-                        problems.push(format!("index entry {} -> {} is out of order", b.offset, b.position));
-                    }
+                    && (a.offset >= b.offset || a.position >= b.position)
+                {
+                    problems.push(format!("index entry {} -> {} is out of order", b.offset, b.position));
+                }
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -21,8 +21,10 @@ pub struct Usage {
     pub user_seconds: f64,
     /// Seconds in the kernel, all threads, since its start.
     pub system_seconds: f64,
-    /// Resident memory, in bytes.
+    /// Resident memory, in bytes: mapped files in the page cache are in it.
     pub rss_bytes: u64,
+    /// Resident memory that belongs to the process alone, in bytes.
+    pub rss_anonymous_bytes: u64,
     /// Threads.
     pub threads: u64,
 }
@@ -63,12 +65,16 @@ impl Usage {
         let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
         let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
         let seconds = |index: usize| Some(number(index)? as f64 / ticks_per_second as f64);
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let rss_kib: u64 = rss.split_ascii_whitespace().next()?.parse().ok()?;
+        let memory = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+            Some(kib * 1024)
+        };
         Some(Self {
             user_seconds: seconds(UTIME)?,
             system_seconds: seconds(STIME)?,
-            rss_bytes: rss_kib * 1024,
+            rss_bytes: memory("VmRSS:")?,
+            rss_anonymous_bytes: memory("RssAnon:")?,
             threads: number(THREADS)?,
         })
     }
@@ -81,8 +87,18 @@ mod tests {
     #[test]
     fn the_numbers_of_proc_are_found_behind_any_name() {
         let stat = "42 (a b) c) S 1 42 42 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 7 0 1000 1 2";
-        let usage = Usage::parse(stat, "Name:\tx\nVmRSS:\t    2048 kB\n", 100).unwrap();
-        assert_eq!(usage, Usage { user_seconds: 2.5, system_seconds: 0.5, rss_bytes: 2 << 20, threads: 7 });
+        let usage =
+            Usage::parse(stat, "Name:\tx\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\n", 100).unwrap();
+        assert_eq!(
+            usage,
+            Usage {
+                user_seconds: 2.5,
+                system_seconds: 0.5,
+                rss_bytes: 2 << 20,
+                rss_anonymous_bytes: 1 << 20,
+                threads: 7
+            }
+        );
         assert_eq!(Usage::parse("garbage", "", 100), None);
     }
 

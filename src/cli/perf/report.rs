@@ -125,6 +125,8 @@ pub struct BrokerProcess {
     requests_per_cpu_second: Option<f64>,
     rss_bytes_before: u64,
     rss_bytes_after: u64,
+    rss_anonymous_bytes_before: u64,
+    rss_anonymous_bytes_after: u64,
     threads: u64,
 }
 
@@ -177,6 +179,8 @@ impl Report {
                     .then(|| (totals.requests as f64 / cpu_seconds).round()),
                 rss_bytes_before: first.rss_bytes,
                 rss_bytes_after: last.rss_bytes,
+                rss_anonymous_bytes_before: first.rss_anonymous_bytes,
+                rss_anonymous_bytes_after: last.rss_anonymous_bytes,
                 threads: last.threads,
             }
         });
@@ -234,7 +238,7 @@ impl Report {
             let or_none =
                 |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
             page += &format!(
-                "broker {}: {} CPU-s (user {}, system {})  {} CPU-s/GB  {} requests/CPU-s  rss {} -> {}  {} threads\n",
+                "broker {}: {} CPU-s (user {}, system {})  {} CPU-s/GB  {} requests/CPU-s  rss {} -> {} (own {})  {} threads\n",
                 process.pid,
                 process.cpu_seconds,
                 process.user_seconds,
@@ -243,6 +247,7 @@ impl Report {
                 or_none(process.requests_per_cpu_second),
                 output::bytes(process.rss_bytes_before),
                 output::bytes(process.rss_bytes_after),
+                output::bytes(process.rss_anonymous_bytes_after),
                 process.threads
             );
         }
@@ -260,7 +265,13 @@ mod tests {
     use super::*;
 
     fn sample(at: u64, cpu: f64) -> Sample {
-        let usage = Usage { user_seconds: cpu, system_seconds: 0.0, rss_bytes: 1 << 20, threads: 3 };
+        let usage = Usage {
+            user_seconds: cpu,
+            system_seconds: 0.0,
+            rss_bytes: 1 << 20,
+            rss_anonymous_bytes: 1 << 19,
+            threads: 3,
+        };
         Sample { at: Duration::from_secs(at), broker: Some((7, usage)), client: usage }
     }
 

@@ -13,7 +13,7 @@ use crate::cli::client::{Cluster, ConnectArgs, by_leader};
 use crate::cli::exit::{CliError, Exit, Outcome};
 use crate::cli::offsets::{At, offsets};
 use crate::cli::output::{self, Stdout};
-use crate::protocol::batch::{BATCH_HEADER_BYTES, BatchHeader, split, verify_crc};
+use crate::protocol::batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, split, verify_crc};
 use crate::protocol::compression::decompress;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::peer::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -22,9 +22,12 @@ use crate::protocol::peer::messages::metadata_response::MetadataResponseTopic;
 use crate::protocol::peer::messages::{FetchRequest, FetchResponse};
 use crate::protocol::peer::{Peer, PeerError};
 use crate::protocol::records::walk;
+use crate::types::Clock;
 
 /// How long a broker may hold a fetch that has nothing to give.
 const WAIT: Duration = Duration::from_millis(500);
+/// Pause before brokers are asked again after an error.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Bytes asked for from one partition at a time. A larger batch comes anyway (KIP-74).
 const PARTITION_BYTES: i32 = 1 << 20;
 /// The first version that names topics by id.
@@ -105,8 +108,21 @@ pub async fn run(args: ConsumeArgs) -> Outcome {
         left: args.count.unwrap_or(u64::MAX),
         printer: Printer { name: args.topic, pattern: args.format, form: args.output, out: output::stdout() },
     };
+    let clock = Clock::system();
+    let mut lost_since = None;
     while !consumer.is_done() {
-        consumer.round(&mut cluster).await?;
+        match consumer.round(&mut cluster).await {
+            Ok(()) => lost_since = None,
+            // A broker that restarts is back soon: what was read is remembered here.
+            Err(error) if error.exit == Exit::Unreachable => {
+                let since = *lost_since.get_or_insert_with(|| clock.elapsed());
+                if clock.elapsed().saturating_sub(since) > cluster.timeout() {
+                    return Err(error);
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
     consumer.printer.out.flush()?;
     Ok(())
@@ -167,7 +183,7 @@ impl Consumer {
         }
         self.printer.out.flush()?;
         if stale && !self.is_done() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
             self.topic = cluster.topic(&self.printer.name).await?;
         }
         Ok(())
@@ -218,9 +234,13 @@ impl Consumer {
         let Some(next) = self.next.get(&index).copied() else { return Ok(()) };
         let end = self.ends.as_ref().and_then(|ends| ends.get(&index).copied()).unwrap_or(i64::MAX);
         let mut position = next;
-        let mut batches = split(data.records.as_ref().unwrap_or(&Bytes::new()));
-        // A last batch that is cut off is normal: the rest comes with the next fetch.
-        while let Some(Ok((header, batch))) = batches.next() {
+        for batch in split(data.records.as_ref().unwrap_or(&Bytes::new())) {
+            let (header, batch) = match batch {
+                Ok(batch) => batch,
+                // A last batch that is cut off is normal: the rest comes with the next fetch.
+                Err(BatchError::Truncated { .. }) => break,
+                Err(error) => return Err(self.corrupt(index, position, &error.to_string())),
+            };
             if header.next_offset() <= next {
                 continue;
             }

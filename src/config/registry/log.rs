@@ -113,19 +113,6 @@ log.flush.scheduler.interval.ms.",
             .high()
             .cluster_wide()
             .see(&["log.flush.scheduler.interval.ms"]),
-            Key::long(
-                "log.flush.scheduler.interval.ms",
-                "9223372036854775807",
-                "Time between two looks for partitions to force to disk.",
-            )
-            .high(),
-            Key::int(
-                "num.recovery.threads.per.data.dir",
-                "2",
-                "Threads per data directory that check logs after an unclean stop.",
-            )
-            .at_least(1)
-            .high(),
             Key::int(
                 "producer.id.expiration.ms",
                 "86400000",
@@ -133,6 +120,31 @@ log.flush.scheduler.interval.ms.",
             )
             .at_least(1)
             .low(),
+        ],
+    },
+    Section {
+        title: "The log on disk",
+        tier: Tier::NoEffect("ketcd looks every second for what is due"),
+        keys: &[
+            Key::long(
+                "log.flush.scheduler.interval.ms",
+                "9223372036854775807",
+                "Time between two looks for partitions to force to disk.",
+            )
+            .high(),
+        ],
+    },
+    Section {
+        title: "The log on disk",
+        tier: Tier::NoEffect("the storage threads recover logs: see storage.threads"),
+        keys: &[
+            Key::int(
+                "num.recovery.threads.per.data.dir",
+                "2",
+                "Threads per data directory that check logs after an unclean stop.",
+            )
+            .at_least(1)
+            .high(),
         ],
     },
     Section {

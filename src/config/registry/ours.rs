@@ -1,6 +1,6 @@
 //! ketcd's own keys.
 
-use super::Section;
+use super::{Section, later};
 use crate::config::key::{Check, Key, Tier, Unit};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -57,11 +57,6 @@ store inside this process.",
                 .unset()
                 .see(&["etcd.tls.cert"]),
             Key::boolean("etcd.insecure", "false", "Allow a password to be sent to etcd without TLS."),
-            Key::boolean(
-                "etcd.dedicated",
-                "false",
-                "The etcd servers belong to ketcd alone: its controller compacts their history.",
-            ),
             Key::int(
                 "etcd.session.ttl",
                 "9000",
@@ -71,19 +66,30 @@ store inside this process.",
             .unit(Unit::Millis)
             .high(),
             Key::string(
-                "etcd.outage.acks1",
-                "reject",
-                "What becomes of writes with acks 0 or 1 to replicated partitions when etcd is away \
-for longer than the session: reject them, or serve them at the risk of losing them.",
-            )
-            .one_of(&["reject", "serve"]),
-            Key::string(
                 "etcd.embedded.listen",
                 "127.0.0.1:0",
                 "Address of the embedded store, where etcd.endpoints is embedded. Port 0 lets the \
 system choose.",
             )
             .non_empty(),
+        ],
+    },
+    Section {
+        title: "Several brokers",
+        tier: later::REPLICATION,
+        keys: &[
+            Key::boolean(
+                "etcd.dedicated",
+                "false",
+                "The etcd servers belong to ketcd alone: its controller compacts their history.",
+            ),
+            Key::string(
+                "etcd.outage.acks1",
+                "reject",
+                "What becomes of writes with acks 0 or 1 to replicated partitions when etcd is away \
+for longer than the session: reject them, or serve them at the risk of losing them.",
+            )
+            .one_of(&["reject", "serve"]),
             Key::string(
                 "stale.reads",
                 "allow",

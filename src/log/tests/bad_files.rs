@@ -84,6 +84,7 @@ fn every_file_beside_the_segments_can_be_damaged_or_missing_without_loss() {
                 other.delete_records_before(at(1)).wait_blocking().unwrap();
                 drop(other);
                 fixture.dirs().registered().unwrap();
+                log.flush().wait_blocking().unwrap();
                 fixture.dirs().housekeep();
                 drop(log);
                 if clean {

@@ -128,3 +128,29 @@ fn an_idle_log_lets_its_files_go_and_opens_them_again() {
     assert!(append_ok(&log, idempotent(3, 0, 0, 2)).duplicate);
     assert_eq!(values(&log).len(), 3);
 }
+
+#[test]
+fn retention_leaves_closed_logs_closed_until_their_records_are_old() {
+    let mut fixture = Fixture::new();
+    let log = fixture.log(TopicConfig { retention_ms: Some(100_000), ..config() });
+    append_ok(&log, batch(NOW, &[b"v"]));
+    log.update_high_watermark(at(1));
+    drop(log);
+    fixture.close();
+    fixture.open();
+    let log = fixture.log(TopicConfig { retention_ms: Some(100_000), ..config() });
+    fixture.clock.advance(Duration::from_secs(100));
+    fixture.dirs().housekeep();
+    assert_eq!(log.apply_retention(0).wait_blocking().unwrap(), 0);
+    assert_eq!(log.log_start_offset(), at(0));
+    fixture.close();
+    fixture.open();
+    let log = fixture.log(TopicConfig { retention_ms: Some(100_000), ..config() });
+    fixture.dirs().housekeep();
+    assert!(!log.is_open(), "young: nobody needs to look");
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.dirs().housekeep();
+    log.flush().wait_blocking().unwrap();
+    let _ = log.producers().wait_blocking();
+    assert_eq!(log.log_start_offset(), at(1));
+}

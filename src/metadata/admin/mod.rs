@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 pub(super) mod configs;
+pub(super) mod partitions;
 pub(super) mod producer_ids;
 pub(super) mod topics;
 

@@ -65,23 +65,14 @@ impl<'a> Execution<'a> {
         self.records.push(record);
     }
 
-    /// Whether a put on its own can be done: etcd looks at the lease first there, and last inside a Txn.
+    /// Whether a put can be done.
     ///
     /// # Errors
-    /// Its lease does not exist; what it wants to keep does not exist.
+    /// Its lease does not exist; what it wants to keep does not exist. In this order, as etcd 3.7.
     pub fn check_put(&self, request: &PbPutRequest) -> Result<(), RequestError> {
-        self.check_lease(request)?;
-        self.check_kept(request)
-    }
-
-    fn check_lease(&self, request: &PbPutRequest) -> Result<(), RequestError> {
         if request.lease != 0 && self.store.leases.get(request.lease).is_none() {
             return Err(RequestError::LeaseNotFound);
         }
-        Ok(())
-    }
-
-    fn check_kept(&self, request: &PbPutRequest) -> Result<(), RequestError> {
         if (request.ignore_value || request.ignore_lease) && self.live(&request.key).is_none() {
             return Err(RequestError::KeyNotFound);
         }
@@ -174,10 +165,7 @@ impl<'a> Execution<'a> {
         let succeeded = path.next().unwrap_or(false);
         branch(request, succeeded).iter().try_for_each(|op| match &op.request {
             Some(PbTxnOpRequest::RequestRange(range)) => self.check_range(range),
-            Some(PbTxnOpRequest::RequestPut(put)) => {
-                self.check_kept(put)?;
-                self.check_lease(put)
-            }
+            Some(PbTxnOpRequest::RequestPut(put)) => self.check_put(put),
             Some(PbTxnOpRequest::RequestTxn(nested)) => self.check_branch(nested, path),
             Some(PbTxnOpRequest::RequestDeleteRange(_)) | None => Ok(()),
         })

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::topics::parse_id;
 use super::{Key, decode_number};
-use crate::metadata::image::ReplicaEntry;
+use crate::metadata::image::{PartitionImage, ReplicaEntry};
 use crate::types::{BrokerId, LeaderEpoch, TopicId};
 
 /// Digits of a partition's index, so that key order is number order.
@@ -42,6 +42,24 @@ pub struct PartitionValue {
     /// Why the record was last changed.
     #[serde(default)]
     pub why: String,
+}
+
+impl From<&PartitionImage> for PartitionValue {
+    /// The record that says what the image shows: where a change starts from.
+    fn from(image: &PartitionImage) -> Self {
+        Self {
+            leader: image.leader,
+            leader_epoch: image.leader_epoch,
+            isr: image.isr.clone(),
+            elr: image.elr.clone(),
+            last_known_leader: image.last_known_leader,
+            replicas: image.replicas.clone(),
+            adding: image.adding.clone(),
+            removing: image.removing.clone(),
+            recovering: image.recovering,
+            why: image.why.clone(),
+        }
+    }
 }
 
 pub(super) fn of_topic(topic: TopicId) -> String {

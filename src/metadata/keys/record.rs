@@ -43,6 +43,11 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
         Self { v: VALUE_VERSION, value, unknown: Map::new() }
     }
 
+    /// A value with fields of later versions, as an earlier read found them.
+    pub fn with_unknown(value: T, unknown: Map<String, Value>) -> Self {
+        Self { unknown, ..Self::new(value) }
+    }
+
     /// Reads a value.
     ///
     /// # Errors

@@ -138,7 +138,6 @@ impl Session {
         self.candidacy.store(0, Ordering::Release);
         self.lease.store(lease, Ordering::Release);
         self.epoch.store(epoch.get(), Ordering::Release);
-        self.data_may_be_lost.store(false, Ordering::Release);
         self.set_deadline(deadline);
         self.registrations.send_replace(epoch);
         self.answered();
@@ -225,8 +224,9 @@ impl Session {
         self.data_may_be_lost.store(true, Ordering::Release);
     }
 
-    fn data_may_be_lost(&self) -> bool {
-        self.data_may_be_lost.load(Ordering::Acquire)
+    /// Takes the note for a registration; if that fails, it is to be noted again. A note of meanwhile stays for the next one.
+    fn take_data_lost(&self) -> bool {
+        self.data_may_be_lost.swap(false, Ordering::AcqRel)
     }
 
     /// Our candidacy as long as the current registration holds: lease and fence.

@@ -114,6 +114,9 @@ impl Registrar {
 
     /// Checks that this etcd is the one this node belongs to (rule E13), and what the registration must compare.
     async fn look_at_cluster(&self) -> Result<ClusterKey, MetadataError> {
+        // Before the read is sent: what the watch brings meanwhile may be newer than the read.
+        let state = self.state_file.state();
+        let seen = state.highest_revision.max(self.session.seen_revision());
         let registry = async {
             if !self.first || self.options.allow_kubernetes {
                 return Ok(false);
@@ -132,8 +135,6 @@ impl Registrar {
         if registry.map_err(unreachable)? {
             return Err(MetadataError::SharedWithKubernetes);
         }
-        let state = self.state_file.state();
-        let seen = state.highest_revision.max(self.session.seen_revision());
         if now < seen && !self.options.accept_rollback {
             return Err(MetadataError::RolledBack { seen, now });
         }

@@ -103,8 +103,7 @@ impl Supervisor {
         let until = clock.elapsed() + self.registrar.options.start_timeout;
         let begun = clock.elapsed();
         loop {
-            let lost = self.session.data_may_be_lost();
-            match self.registrar.register(lost).await {
+            match self.register().await {
                 Ok(held) => {
                     let epoch = held.epoch;
                     self.hold(held);
@@ -121,6 +120,15 @@ impl Supervisor {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn register(&mut self) -> Result<Held, MetadataError> {
+        let lost = self.session.take_data_lost();
+        let registered = self.registrar.register(lost).await;
+        if lost && registered.is_err() {
+            self.session.note_data_lost();
+        }
+        registered
     }
 
     fn hold(&mut self, held: Held) {
@@ -234,8 +242,7 @@ impl Supervisor {
     /// Registers anew after the old registration ended; roles and logs are the reader's business.
     async fn register_again(&mut self) -> Duration {
         self.stream = None;
-        let lost = self.session.data_may_be_lost();
-        match self.registrar.register(lost).await {
+        match self.register().await {
             Ok(held) => {
                 let (lease, epoch) = (held.lease, held.epoch);
                 self.hold(held);

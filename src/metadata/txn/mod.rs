@@ -3,6 +3,7 @@
 //! Every write to etcd is a [`GuardedTxn`], counted against etcd's bounds before it is sent (rule E11). Its [`Outcome`] tells a
 //! definite rejection from a lost answer (rule E9). The shapes themselves are in [`shapes`].
 
+pub mod partitions;
 pub mod shapes;
 
 use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, Txn, TxnOp};
@@ -30,6 +31,8 @@ pub enum Guard {
     ChangedAt(Vec<u8>, i64),
     /// The key was last changed before that revision, or does not exist.
     ChangedBefore(Vec<u8>, i64),
+    /// The key was last changed after that revision.
+    ChangedAfter(Vec<u8>, i64),
     /// The key has exactly that value.
     Is(Vec<u8>, Vec<u8>),
 }
@@ -201,7 +204,8 @@ impl GuardedTxn {
                 | Guard::NotCreatedAt(key, _)
                 | Guard::Exists(key)
                 | Guard::ChangedAt(key, _)
-                | Guard::ChangedBefore(key, _) => key.len(),
+                | Guard::ChangedBefore(key, _)
+                | Guard::ChangedAfter(key, _) => key.len(),
                 Guard::Is(key, value) => key.len() + value.len(),
             })
             .sum();
@@ -229,6 +233,9 @@ impl GuardedTxn {
                 Guard::Exists(key) => Compare::create_revision(key, CompareOp::Greater, 0),
                 Guard::ChangedAt(key, revision) => Compare::mod_revision(key, CompareOp::Equal, revision),
                 Guard::ChangedBefore(key, revision) => Compare::mod_revision(key, CompareOp::Less, revision),
+                Guard::ChangedAfter(key, revision) => {
+                    Compare::mod_revision(key, CompareOp::Greater, revision)
+                }
                 Guard::Is(key, value) => Compare::value(key, CompareOp::Equal, value),
             })
             .collect();

@@ -234,6 +234,7 @@ mod tests {
             Guard::Exists(key) => format!("exists {}", text(key)),
             Guard::ChangedAt(key, revision) => format!("changed {} = {revision}", text(key)),
             Guard::ChangedBefore(key, revision) => format!("changed {} < {revision}", text(key)),
+            Guard::ChangedAfter(key, revision) => format!("changed {} > {revision}", text(key)),
             Guard::Is(key, value) => format!("value {} = {}", text(key), text(value)),
         });
         let operations = txn.operations.iter().map(|operation| match operation {

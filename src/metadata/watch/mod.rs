@@ -7,8 +7,8 @@ pub(super) mod load;
 pub(super) mod responses;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -41,6 +41,8 @@ pub(super) struct ImageCell {
     current: ArcSwap<ClusterImage>,
     sender: watch::Sender<Arc<ClusterImage>>,
     nudge: Notify,
+    /// Why the last full read failed.
+    trouble: Mutex<Option<String>>,
 }
 
 impl ImageCell {
@@ -50,6 +52,7 @@ impl ImageCell {
             current: ArcSwap::new(Arc::clone(&empty)),
             sender: watch::Sender::new(empty),
             nudge: Notify::new(),
+            trouble: Mutex::new(None),
         }
     }
 
@@ -59,6 +62,15 @@ impl ImageCell {
 
     pub fn images(&self) -> watch::Receiver<Arc<ClusterImage>> {
         self.sender.subscribe()
+    }
+
+    /// Why the last full read failed.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, why: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
     fn publish(&self, image: Arc<ClusterImage>) {
@@ -150,6 +162,7 @@ impl Feed {
                 }
                 Err(why) => {
                     debug!(why, "the cluster's keys cannot be read");
+                    self.cell.set_trouble(why);
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -164,8 +177,8 @@ impl Feed {
     }
 
     async fn read_all(&mut self) -> Result<ClusterImage, String> {
-        let snapshot = load::load(&self.connector, &self.keys).await.map_err(|error| error.to_string())?;
         let known = self.cell.image().revision;
+        let snapshot = load::load(&self.connector, &self.keys).await.map_err(|error| error.to_string())?;
         if snapshot.revision < known && !self.accept_rollback {
             let error = MetadataError::RolledBack { seen: known, now: snapshot.revision };
             let why = error.to_string();
@@ -193,6 +206,8 @@ impl Feed {
                 }
                 End::Stream(why) => {
                     debug!(why, "watch ended");
+                    // Elsewhere, if there are several endpoints; and with a new login.
+                    self.connector.reset();
                     // The supervisor finds out sooner than its next renewal whether etcd is away.
                     self.session.wake.notify_one();
                     tokio::select! {
@@ -355,6 +370,11 @@ impl Feed {
     /// Keeps the cluster's id and the highest revision seen (rule E13).
     async fn remember(&self) {
         let image = self.cell.image();
+        let known = self.state_file.state();
+        if known.highest_revision >= image.revision && known.cluster_id.as_deref() == Some(&*image.cluster_id)
+        {
+            return;
+        }
         let file = self.state_file.clone();
         let written = tokio::task::spawn_blocking(move || {
             file.update(|state| {
