@@ -25,9 +25,12 @@ pub enum ConfigChangeError {
     /// The broker does not exist.
     #[error("broker {0} is not alive")]
     NoSuchBroker(BrokerId),
-    /// The new configuration is not valid.
+    /// A topic's new configuration is not valid.
     #[error(transparent)]
-    Invalid(#[from] AlterError),
+    InvalidTopic(AlterError),
+    /// A broker's new configuration is not valid, or cannot change at run time.
+    #[error(transparent)]
+    InvalidBroker(AlterError),
     /// etcd refused, or could not be reached.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -51,6 +54,15 @@ pub struct KeyChange {
     pub op: AlterOp,
     /// The value, for everything but a deletion.
     pub value: Option<String>,
+}
+
+impl ConfigChangeError {
+    fn invalid(entity: &ConfigEntity, error: AlterError) -> Self {
+        match entity {
+            ConfigEntity::Topic(_) => Self::InvalidTopic(error),
+            _ => Self::InvalidBroker(error),
+        }
+    }
 }
 
 impl ConfigChange {
@@ -117,16 +129,18 @@ impl Broker {
         let (config, me) = (Arc::clone(self.config()), self.id());
         let nothing = Arc::default();
         let current = Arc::clone(image.config(&entity).unwrap_or(&nothing));
-        let altered = change.apply(&config, &image, me, &entity, &current)?;
+        let altered = change
+            .apply(&config, &image, me, &entity, &current)
+            .map_err(|error| ConfigChangeError::invalid(&entity, error))?;
         if validate_only || altered == *current {
             return Ok(());
         }
-        let same = entity.clone();
+        let (same, whose) = (entity.clone(), entity.clone());
         // Decided anew if somebody else changed the entity meanwhile.
         let again =
             move |current: &BTreeMap<String, String>| change.apply(&config, &image, me, &same, current);
         let revision = self.metadata().alter_config(entity, again).await.map_err(|error| match error {
-            metadata::AlterError::Refused(error) => ConfigChangeError::Invalid(error),
+            metadata::AlterError::Refused(error) => ConfigChangeError::invalid(&whose, error),
             metadata::AlterError::Metadata(error) => ConfigChangeError::Metadata(error),
         })?;
         Ok(self.wait_until_applied(revision, APPLY_TIMEOUT).await?)

@@ -25,6 +25,9 @@ impl Api for InitProducerId {
     const VERSIONS: RangeInclusive<i16> = 0..=5;
 
     fn handle(context: &RequestContext, request: InitProducerIdRequest) -> Handled<InitProducerIdResponse> {
+        if request.transactional_id.as_ref().is_some_and(|id| id.is_empty()) {
+            return Handled::Now(refused(ErrorCode::InvalidRequest));
+        }
         if request.transactional_id.is_some() {
             return Handled::Now(refused(ErrorCode::TransactionalIdAuthorizationFailed));
         }

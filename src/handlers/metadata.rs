@@ -135,6 +135,7 @@ fn one_topic(
             .with_topic_id(asked.topic_id)
     };
     match (&asked.name, TopicId::new(asked.topic_id)) {
+        // Before v12 this is the only way to give an id, and Kafka refuses it too.
         (Some(_), Some(_)) => unknown(ErrorCode::InvalidRequest),
         (Some(name), None) => match image.topic(name) {
             Some(topic) => describe(image, topic),

@@ -20,6 +20,7 @@ use super::reply::{CloseReason, Reply, Response};
 use super::wire::{Failure, NONE, endpoint_of, text};
 use crate::broker::{Broker, Topic};
 use crate::log::{AppendError, AppendInfo, AppendOptions, Step};
+use crate::protocol::batch::BatchHeader;
 use crate::protocol::error::ErrorCode;
 use crate::protocol::produce_body::{
     CurrentLeader, NodeEndpoint, PRODUCE_KEY, PartitionAnswer, ProduceRequest, ProduceResponse,
@@ -74,12 +75,14 @@ fn refusal(request: &ProduceRequest) -> Option<Failure> {
         let message = format!("acks={} is none of -1, 0 and 1", request.acks);
         return Some(Failure::new(ErrorCode::InvalidRequiredAcks, message));
     }
-    request.transactional_id.is_some().then(|| {
-        Failure::new(
-            ErrorCode::TransactionalIdAuthorizationFailed,
-            "this broker does not serve transactions: unset transactional.id",
-        )
-    })
+    request.transactional_id.is_some().then(no_transactions)
+}
+
+fn no_transactions() -> Failure {
+    Failure::new(
+        ErrorCode::TransactionalIdAuthorizationFailed,
+        "this broker does not serve transactions: unset transactional.id",
+    )
 }
 
 /// A partition's append: its outcome, now or later.
@@ -180,6 +183,10 @@ fn append(topic: &Topic, data: ProducedPartition, acks: i16) -> Pending {
             "the request has no record batch for the partition",
         ));
     };
+    // As a request with a transactional id: nobody could end the transaction.
+    if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
+        return refuse(no_transactions());
+    }
     let required = usize::try_from(topic.config().min_insync_replicas).unwrap_or(usize::MAX);
     match partition.append_as_leader(records, acks == ACKS_ALL, required, AppendOptions::default()) {
         Step::Ready(outcome) => Pending::Ready(outcome.map_err(ProduceError::Partition)),

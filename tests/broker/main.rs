@@ -1,0 +1,31 @@
+//! The broker end to end, in this process: raw frames and typed calls over sockets of its own port, one module per API.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    missing_docs
+)]
+
+mod fixture;
+mod sample;
+mod wire;
+
+mod api_versions;
+mod bad_frames;
+mod bad_names;
+mod bad_requests;
+mod configs;
+mod configs_take_effect;
+mod delete_records;
+mod describe;
+mod fetch;
+mod fetch_sessions;
+mod list_offsets;
+mod metadata;
+mod producers;
+mod produce;
+mod registry;
+mod restart;
+mod topics;
