@@ -11,7 +11,7 @@ use crate::node::{Node, ketcd};
 const KILLS: usize = 16;
 const PARTITIONS: i32 = 3;
 const PRODUCERS: i32 = 6;
-const SEGMENT_BYTES: &str = "65536";
+const SEGMENT_BYTES: &str = "1048576";
 
 /// xorshift: the pauses between kills, from a seed that is printed.
 struct Pauses(u64);
@@ -44,7 +44,7 @@ async fn nothing_acknowledged_is_lost_or_repeated_by_kills_at_any_moment() {
     let acked = Arc::new(AtomicU64::new(0));
     let mut running = Vec::new();
     for number in 0..PRODUCERS {
-        let mut producer = Producer::new(&bootstrap, "t", number % PARTITIONS, 200).await;
+        let mut producer = Producer::new(&bootstrap, "t", number % PARTITIONS, 2_000).await;
         let (stop, acked) = (Arc::clone(&stop), Arc::clone(&acked));
         running.push(tokio::spawn(async move {
             let mut records = 1;

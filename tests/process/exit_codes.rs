@@ -56,10 +56,10 @@ fn all_wrong_keys_are_listed_in_one_run() {
         "--set",
         "num.partitons=3",
         "--set",
-        "log.retention.ms=-7",
+        "message.max.bytes=-7",
     ]);
     assert_eq!(code, Some(78), "{text}");
-    for expected in ["log.segment.bytes", "many", "num.partitons", "num.partitions", "log.retention.ms"] {
+    for expected in ["log.segment.bytes", "many", "num.partitons", "num.partitions", "message.max.bytes"] {
         assert!(text.contains(expected), "{expected} is missing: {text}");
     }
     assert!(!data.path().join("meta.properties").exists(), "nothing was started");

@@ -60,7 +60,7 @@ impl Traffic {
     async fn start(bootstrap: &str, topic: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (produced, consumed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let mut producer = Producer::new(bootstrap, topic, 0, 100).await;
+        let mut producer = Producer::new(bootstrap, topic, 0, 5_000).await;
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&produced));
         let producer = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
@@ -116,7 +116,7 @@ async fn outage(release: Release, loss: Loss) {
     let settings = ["node.id=3", "cluster.name=out", ttl.as_str()];
     let node = Node::broker(data.path(), &etcd.endpoint(), &settings).started();
     let bootstrap = node.bootstrap();
-    kafka::created(&bootstrap, "t", 1, &[("segment.bytes", "65536")]).await;
+    kafka::created(&bootstrap, "t", 1, &[("segment.bytes", "1048576")]).await;
     let traffic = Traffic::start(&bootstrap, "t").await;
     traffic.flows(&node);
 

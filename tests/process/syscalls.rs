@@ -67,10 +67,10 @@ async fn data_threads_make_no_call_that_may_wait_for_a_disk() {
 /// Creates, produces, rolls, retention, fetches, changes, deletions: everything that touches files.
 async fn workload(node: &Node) {
     let bootstrap = node.bootstrap();
-    let small = [("segment.bytes", "65536"), ("retention.bytes", "131072"), ("flush.messages", "50")];
+    let small = [("segment.bytes", "1048576"), ("retention.bytes", "2097152"), ("flush.messages", "50")];
     kafka::created(&bootstrap, "t", 3, &small).await;
     for partition in 0..3 {
-        let mut producer = Producer::new(&bootstrap, "t", partition, 500).await;
+        let mut producer = Producer::new(&bootstrap, "t", partition, 5_000).await;
         for _ in 0..60 {
             producer.send(10).await;
         }
@@ -78,7 +78,7 @@ async fn workload(node: &Node) {
         let found = kafka::read_all(&bootstrap, "t", partition, i64::from(producer.next_number) - 20).await;
         assert_eq!(found.len(), 20);
     }
-    let (code, message) = kafka::alter_topic(&bootstrap, "t", "retention.bytes", "65536").await.unwrap();
+    let (code, message) = kafka::alter_topic(&bootstrap, "t", "retention.bytes", "1048576").await.unwrap();
     assert_eq!(code, ketcd::protocol::error::ErrorCode::None, "{message}");
     for arguments in [
         vec!["topic", "describe", "t"],
