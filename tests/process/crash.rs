@@ -11,6 +11,8 @@ use crate::node::{Node, ketcd};
 const KILLS: usize = 16;
 const PARTITIONS: i32 = 3;
 const PRODUCERS: i32 = 6;
+/// Older than any `producer.id.expiration.ms`.
+const OLD_MS: i64 = 1_500_000_000_000;
 const SEGMENT_BYTES: &str = "1048576";
 
 /// xorshift: the pauses between kills, from a seed that is printed.
@@ -38,13 +40,15 @@ async fn nothing_acknowledged_is_lost_or_repeated_by_kills_at_any_moment() {
     let data = tempfile::tempdir().unwrap();
     let mut node = Node::dev(data.path(), &[]).started();
     let bootstrap = node.bootstrap();
-    kafka::created(&bootstrap, "t", PARTITIONS, &[("segment.bytes", SEGMENT_BYTES)]).await;
+    kafka::created(&bootstrap, "t", PARTITIONS, &[("segment.bytes", SEGMENT_BYTES), ("retention.ms", "-1")]).await;
 
     let stop = Arc::new(AtomicBool::new(false));
     let acked = Arc::new(AtomicU64::new(0));
     let mut running = Vec::new();
     for number in 0..PRODUCERS {
         let mut producer = Producer::new(&bootstrap, "t", number % PARTITIONS, 2_000).await;
+        // Every other one copies old records: that must not cost it the detection of duplicates.
+        producer.timestamp = (number % 2 == 0).then_some(OLD_MS);
         let (stop, acked) = (Arc::clone(&stop), Arc::clone(&acked));
         running.push(tokio::spawn(async move {
             let mut records = 1;

@@ -103,6 +103,8 @@ pub struct Producer {
     pub next_number: i32,
     record_bytes: usize,
     peer: Option<Peer>,
+    /// Timestamp of all records; `None`: that of sending.
+    pub timestamp: Option<i64>,
     /// Acknowledged batches: first offset, first number, records.
     pub acked: Vec<(i64, i32, i32)>,
     /// How often a batch was sent again.
@@ -129,6 +131,7 @@ impl Producer {
             next_number: 0,
             record_bytes,
             peer: Some(peer),
+            timestamp: None,
             acked: Vec::new(),
             retries: 0,
         }
@@ -175,7 +178,7 @@ impl Producer {
 
     fn batch(&self, records: i32) -> Bytes {
         let mut builder = BatchBuilder::new().producer(self.id, 0, self.next_number);
-        let timestamp = 1_700_000_000_000;
+        let timestamp = self.timestamp.unwrap_or_else(now_ms);
         for number in self.next_number..self.next_number + records {
             let mut value = format!("{}/{number}/", self.id).into_bytes();
             value.resize(self.record_bytes.max(value.len()), b'x');
@@ -200,6 +203,10 @@ impl Producer {
         let partition = &answer.responses[0].partition_responses[0];
         Ok((code(partition.error_code), partition.base_offset))
     }
+}
+
+fn now_ms() -> i64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as i64
 }
 
 /// One record as it was read.

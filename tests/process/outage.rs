@@ -129,7 +129,7 @@ async fn outage(release: Release, loss: Loss) {
     node.until("the broker notices by itself", NOTICED_WITHIN, |node| {
         node.metric("ketcd_metadata_reachable") == 0.0
     });
-    node.wait_for_line(lines, "etcd is unreachable", Duration::from_secs(1));
+    node.wait_for_line(lines, "etcd is unreachable: serving goes on", Duration::from_secs(1));
     let (status, ready) = node.admin("/readyz?verbose");
     assert_eq!(status, 200, "an unready broker would turn it into an outage of service: {ready}");
     assert!(ready.contains("etcd ok: unreachable for"), "{ready}");
@@ -144,7 +144,7 @@ async fn outage(release: Release, loss: Loss) {
     assert!(counted > (OUTAGE - NOTICED_WITHIN).as_secs_f64(), "{counted} s counted");
     traffic.flows(&node);
     changes_are_refused(&bootstrap).await;
-    assert_eq!(node.lines_with(lines, "etcd is unreachable"), 1, "one line:\n{}", node.output());
+    assert_eq!(node.lines_with(lines, "serving goes on"), 1, "one line:\n{}", node.output());
 
     match loss {
         Loss::Killed => etcd.restart().await.unwrap(),
