@@ -88,7 +88,6 @@ async fn a_waiting_incremental_fetch_wakes_for_a_partition_that_it_does_not_name
     assert_eq!(told(&answer.unwrap()), [(2, vec!["late".to_owned()])]);
 }
 
-
 #[tokio::test]
 async fn sessions_that_cannot_go_on_are_told_why() {
     let mut peer = peer().await;

@@ -38,7 +38,9 @@ async fn offsets_are_found_by_time_in_batches_of_every_codec() {
         let topic = topic(&mut peer, "by-time").await;
         let t = now_ms() - 1_000_000;
         // Two batches; the largest timestamp is in the middle of the second.
-        for records in [[(t, "0"), (t + 10, "1"), (t + 20, "2")], [(t + 30, "3"), (t + 90, "4"), (t + 40, "5")]] {
+        for records in
+            [[(t, "0"), (t + 10, "1"), (t + 20, "2")], [(t + 30, "3"), (t + 90, "4"), (t + 40, "5")]]
+        {
             let batch = build(BatchBuilder::new().codec(codec, None), &records);
             assert_eq!(produce(&mut peer, &topic.name, 0, batch).await.error_code, 0);
         }
@@ -59,7 +61,11 @@ async fn offsets_are_found_by_time_in_batches_of_every_codec() {
             (LATEST_TIERED, (0, -1, -1, -1)),
         ];
         for (timestamp, expected) in cases {
-            assert_eq!(list_offset(&mut peer, &topic.name, 0, timestamp).await, expected, "{codec:?} {timestamp}");
+            assert_eq!(
+                list_offset(&mut peer, &topic.name, 0, timestamp).await,
+                expected,
+                "{codec:?} {timestamp}"
+            );
         }
     }
 }
@@ -77,7 +83,9 @@ fn one(topic: &str, timestamp: i64, epoch: i32) -> ListOffsetsRequest {
 async fn a_special_timestamp_is_refused_below_its_version() {
     let mut peer = peer().await;
     let topic = topic(&mut peer, "special").await;
-    for (timestamp, first) in [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (-6, i16::MAX), (-7, i16::MAX)] {
+    for (timestamp, first) in
+        [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (-6, i16::MAX), (-7, i16::MAX)]
+    {
         for version in 1..=10 {
             let answer = peer.call_at(&one(&topic.name, timestamp, -1), version).await.unwrap();
             let code = answer.topics[0].partitions[0].error_code;

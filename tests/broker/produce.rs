@@ -33,7 +33,11 @@ async fn records_come_back_as_they_were_sent_with_every_codec() {
         let builder = BatchBuilder::new().codec(codec, None);
         let sent = build(builder, &[(now, "one"), (now + 1, "two"), (now + 2, "three")]);
         let answer = produce(&mut peer, &topic.name, 0, sent.clone()).await;
-        assert_eq!((answer.error_code, answer.base_offset, answer.log_append_time_ms), (0, 0, -1), "{codec:?}");
+        assert_eq!(
+            (answer.error_code, answer.base_offset, answer.log_append_time_ms),
+            (0, 0, -1),
+            "{codec:?}"
+        );
         let again = produce(&mut peer, &topic.name, 0, sent).await;
         assert_eq!((again.error_code, again.base_offset), (0, 3));
         let fetched = fetch(&mut peer, &topic.name, 0, 0).await;
@@ -121,9 +125,9 @@ async fn partitions_of_one_request_are_answered_each_for_itself() {
     let topic = topic_with(&mut peer, "each", 3, &[]).await;
     let mut request = produce_request(&topic.name, 0, -1, Some(batch_of(&["a"])));
     let more = [(7, batch_of(&["b"])), (1, Bytes::from_static(b"nonsense")), (2, batch_of(&["c", "d"]))];
-    request.topic_data[0].partition_data.extend(
-        more.map(|(index, records)| PartitionProduceData::default().with_index(index).with_records(Some(records))),
-    );
+    request.topic_data[0].partition_data.extend(more.map(|(index, records)| {
+        PartitionProduceData::default().with_index(index).with_records(Some(records))
+    }));
     let answer = peer.call_at(&request, 10).await.unwrap();
     let told: Vec<_> =
         answer.responses[0].partition_responses.iter().map(|it| (it.index, it.error_code)).collect();
@@ -219,8 +223,7 @@ async fn a_batch_larger_than_the_topic_takes_is_too_large() {
 #[tokio::test]
 async fn timestamps_out_of_range_are_refused_with_the_record_that_has_them() {
     let mut peer = peer().await;
-    let keys =
-        [("message.timestamp.before.max.ms", "60000"), ("message.timestamp.after.max.ms", "60000")];
+    let keys = [("message.timestamp.before.max.ms", "60000"), ("message.timestamp.after.max.ms", "60000")];
     let topic = topic_with(&mut peer, "timestamps", 1, &keys).await;
     let now = now_ms();
     for bad in [now - 3_600_000, now + 3_600_000] {
