@@ -172,7 +172,7 @@ impl Writer {
         self.end_offset = header.next_offset();
         log.size_bytes.fetch_add(u64::from(size), Ordering::Relaxed);
         self.segment.publish(self.end_offset, self.position);
-        log.publish_end(self.end_offset, size as usize);
+        log.publish_end(self.end_offset, size as usize, config);
     }
 
     /// The time index entry that is due, if the largest timestamp grew since the last.
