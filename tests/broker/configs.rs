@@ -95,12 +95,18 @@ async fn a_topics_configuration_is_described_with_source_type_and_words() {
     let by_name: BTreeMap<_, _> = all.configs.iter().map(|it| (it.name.as_str(), it)).collect();
     assert!(by_name.len() >= 25, "{:?}", by_name.keys());
     let retention = by_name["retention.ms"];
-    assert_eq!((retention.value.as_deref(), retention.config_source, retention.config_type), (Some("5000000"), FROM_TOPIC, 5));
+    assert_eq!(
+        (retention.value.as_deref(), retention.config_source, retention.config_type),
+        (Some("5000000"), FROM_TOPIC, 5)
+    );
     let synonyms: Vec<_> = retention.synonyms.iter().map(|it| (it.name.as_str(), it.source)).collect();
     assert_eq!(synonyms[0], ("retention.ms", FROM_TOPIC));
     assert!(synonyms.len() >= 2 && synonyms.last().unwrap().1 == FROM_DEFAULT, "{synonyms:?}");
     let policy = by_name["cleanup.policy"];
-    assert_eq!((policy.value.as_deref(), policy.config_source, policy.config_type), (Some("delete"), FROM_DEFAULT, 7));
+    assert_eq!(
+        (policy.value.as_deref(), policy.config_source, policy.config_type),
+        (Some("delete"), FROM_DEFAULT, 7)
+    );
     for config in &all.configs {
         assert!(config.documentation.as_ref().is_some_and(|it| it.len() > 10), "{}", config.name.as_str());
         assert!(!config.read_only && !config.is_sensitive, "{}", config.name.as_str());
@@ -150,7 +156,11 @@ async fn resources_that_are_not_there_are_refused() {
         let described = describe(&mut peer, kind, name, None).await;
         assert_eq!((described.error_code, described.configs.len()), (code, 0), "{kind} {name:?}");
         assert!(described.error_message.is_some());
-        assert_eq!(alter(&mut peer, kind, name, "retention.ms", SET, Some("1000")).await, code, "{kind} {name:?}");
+        assert_eq!(
+            alter(&mut peer, kind, name, "retention.ms", SET, Some("1000")).await,
+            code,
+            "{kind} {name:?}"
+        );
     }
 }
 
@@ -191,7 +201,11 @@ async fn wrong_changes_are_refused_and_change_nothing() {
     ];
     for (changes, code) in cases {
         for validate_only in [true, false] {
-            assert_eq!(alter_all(&mut peer, TOPIC, &topic, changes, validate_only).await, *code, "{changes:?}");
+            assert_eq!(
+                alter_all(&mut peer, TOPIC, &topic, changes, validate_only).await,
+                *code,
+                "{changes:?}"
+            );
         }
     }
     assert_eq!(one(&mut peer, TOPIC, &topic, "retention.ms").await.value.as_deref(), Some("5000000"));
@@ -249,7 +263,9 @@ async fn broker_and_cluster_values_are_told_by_their_source() {
     assert_eq!(alter(&mut peer, BROKER, "0", key, DELETE, None).await, NONE);
     assert_eq!(one(&mut peer, BROKER, "0", key).await.value.as_deref(), Some("7000000"));
     // KAFKA-13609: what a broker refuses is INVALID_REQUEST there, not INVALID_CONFIG.
-    for (key, value) in [("node.id", "5"), ("listeners", "PLAINTEXT://:1"), (key, "soon"), ("no.such.key", "1")] {
+    for (key, value) in
+        [("node.id", "5"), ("listeners", "PLAINTEXT://:1"), (key, "soon"), ("no.such.key", "1")]
+    {
         assert_eq!(alter(&mut peer, BROKER, "0", key, SET, Some(value)).await, INVALID_REQUEST, "{key}");
     }
     broker.stop().await;
