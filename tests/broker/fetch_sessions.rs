@@ -188,7 +188,7 @@ async fn a_session_reads_a_topic_made_again_and_not_the_old_one() {
         (peer.call_at(&made, 7).await.unwrap().topics[0].error_code == 0).then_some(())
     })
     .await;
-    for value in ["new 0", "new 1", "new 2"] {
+    for value in ["a longer new 0", "new 1", "new 2"] {
         produce_values(&mut peer, &topic.name, 0, &[value]).await;
     }
     // The session's place in the old log must not be used.
