@@ -70,6 +70,7 @@ impl Node {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(reconcile::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);
@@ -128,6 +129,27 @@ impl Node {
         }
         if let Some(embedded) = self.embedded {
             embedded.shutdown().await;
+        }
+    }
+}
+
+/// Each new registration is a new lifetime, whose proof of intactness must be on the disk (rule B2).
+async fn prove_registrations(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut registrations = broker.metadata().registrations();
+    registrations.mark_unchanged();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = registrations.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+        let log_dirs = Arc::clone(broker.log_dirs());
+        let written = tokio::task::spawn_blocking(move || log_dirs.registered()).await;
+        if let Ok(Err(cause)) = written {
+            warn!(%cause, "the proof of this registration could not be written: the next start counts as unclean");
         }
     }
 }
@@ -218,6 +240,8 @@ fn metadata_options(
     options.prefix = Some(keys.etcd.prefix.clone());
     options.session_ttl = keys.etcd.session_ttl;
     options.known_cluster_id = log_dirs.cluster_id();
+    options.accept_rollback = keys.etcd.accept_rollback;
+    options.allow_kubernetes = keys.etcd.allow_kubernetes;
     options.clock = clock.clone();
     Ok(options)
 }

@@ -81,7 +81,9 @@ fn dev_flags(port: Option<u16>, data: Option<&Path>, ephemeral: bool) -> Result<
         let beside = |offset: u16| match port {
             0 => Ok(0),
             port => port.checked_add(offset).ok_or_else(|| {
-                CliError::usage(format!("--port {port} leaves no room for the admin port and etcd's (P+{offset})"))
+                CliError::usage(format!(
+                    "--port {port} leaves no room for the admin port and etcd's (P+{offset})"
+                ))
             }),
         };
         let written = format!("--port {port}");

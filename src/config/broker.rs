@@ -124,6 +124,10 @@ pub struct EtcdConfig {
     pub tls_ca: Option<PathBuf>,
     /// `etcd.tls.cert` and `etcd.tls.key`.
     pub tls_identity: Option<(PathBuf, PathBuf)>,
+    /// `etcd.accept.rollback`.
+    pub accept_rollback: bool,
+    /// `etcd.allow.kubernetes`.
+    pub allow_kubernetes: bool,
     /// `etcd.dedicated`.
     pub dedicated: bool,
     /// `etcd.session.ttl`.
@@ -386,6 +390,8 @@ fn etcd(settings: &Settings, problems: &mut Vec<Problem>) -> EtcdConfig {
         tls_ca: settings.text("etcd.tls.ca").map(PathBuf::from),
         tls_identity: pair("etcd.tls.cert", "etcd.tls.key", problems)
             .map(|(cert, key)| (cert.into(), key.into())),
+        accept_rollback: settings.boolean("etcd.accept.rollback"),
+        allow_kubernetes: settings.boolean("etcd.allow.kubernetes"),
         dedicated: settings.boolean("etcd.dedicated"),
         session_ttl: Duration::from_millis(session_ms),
         outage_acks1_serve: settings.text("etcd.outage.acks1").as_deref() == Some("serve"),

@@ -524,3 +524,13 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handle_of_an_idle_log_is_a_few_hundred_bytes() {
+        assert!(size_of::<Log>() <= 512, "{}", size_of::<Log>());
+    }
+}

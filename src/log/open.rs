@@ -163,8 +163,12 @@ fn open_clean(log: &Arc<Log>, active_base: i64, position: u32) -> std::io::Resul
     let (offsets, times) = match (offsets, times) {
         (Some(offsets), Some(times)) => (offsets, times),
         _ => {
-            tracing::info!(partition = %log.partition(), segment = active_base, "the index of a segment is rebuilt");
-            super::scan::index_of(&map, active_base, position, interval)
+            let rebuilt = super::scan::index_of(&map, active_base, position, interval);
+            // Few large batches need no entries: then nothing was lost.
+            if !rebuilt.0.is_empty() {
+                tracing::info!(partition = %log.partition(), segment = active_base, "the index of a segment is rebuilt");
+            }
+            rebuilt
         }
     };
     let mut found = empty_scan(active_base);
@@ -223,7 +227,7 @@ fn recover(log: &Arc<Log>) -> Result<Opened, Unusable> {
     log.directory_dirty.store(true, Ordering::Release);
     let Opened { mut writer, segments } = recovered;
     writer.producers = load_producers(log, &listing, &segments, &writer).map_err(|error| io(log, error))?;
-    tracing::info!(partition = %log.partition(), start, end, recovery_point, "log recovered");
+    tracing::debug!(partition = %log.partition(), start, end, recovery_point, "log recovered");
     Ok(Opened { writer, segments })
 }
 

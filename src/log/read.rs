@@ -129,12 +129,16 @@ impl Log {
                 volume.open_file(&path)?.map(bytes.len())?.slice(0..bytes.len()).unwrap_or_default(),
             ),
             None => {
-                tracing::info!(partition = %self.partition(), segment = base, "the index of a segment is rebuilt");
                 let (entries, times) = super::scan::index_of(&map, base, end_position, interval);
+                let is_lost = !entries.is_empty();
                 let index = OffsetIndex::Memory(entries);
-                volume.write_rebuildable(&path, &index.encode())?;
-                let times_path = SegmentFile::TimeIndex.path(&directory, base);
-                volume.write_rebuildable(&times_path, &super::index::encode_times(&times))?;
+                // Few large batches need no entries: then nothing was lost.
+                if is_lost {
+                    tracing::info!(partition = %self.partition(), segment = base, "the index of a segment is rebuilt");
+                    volume.write_rebuildable(&path, &index.encode())?;
+                    let times_path = SegmentFile::TimeIndex.path(&directory, base);
+                    volume.write_rebuildable(&times_path, &super::index::encode_times(&times))?;
+                }
                 index
             }
         };

@@ -40,6 +40,18 @@ pub fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
+/// The name of this machine, as `uname -n` gives it.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Has the kernel give this process ordinary pages only. The allocator's first gigabyte would else be backed by huge pages, and an
+/// idle broker hold three times the memory that it uses. Call before threads are started. Nothing is lost if the system refuses.
+pub fn use_ordinary_pages() {
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,16 +63,4 @@ mod tests {
         assert_eq!(raised.open_files, hard);
         assert_eq!(boot_id().unwrap().len(), 36);
     }
-}
-
-/// The name of this machine, as `uname -n` gives it.
-#[must_use]
-pub fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-/// Has the kernel give this process ordinary pages only. The allocator's first gigabyte would else be backed by huge pages, and an
-/// idle broker hold three times the memory that it uses. Call before threads are started. Nothing is lost if the system refuses.
-pub fn use_ordinary_pages() {
-    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }

@@ -160,7 +160,7 @@ mod tests {
         let partition = TopicPartition::new(TopicName::new("a-1").unwrap(), 12);
         assert_eq!(partition.to_string(), "a-1-12");
         assert_eq!(TopicPartition::from_directory_name("a-1-12"), Some(partition));
-        for bad in ["a", "a-", "a--1", "a-01", "-1", "a-1.deleted"] {
+        for bad in ["a", "a-", "a-x", "a-01", "-1", "a-1.deleted"] {
             assert_eq!(TopicPartition::from_directory_name(bad), None, "{bad:?}");
         }
     }

@@ -125,27 +125,23 @@ log.flush.scheduler.interval.ms.",
     Section {
         title: "The log on disk",
         tier: Tier::NoEffect("ketcd looks every second for what is due"),
-        keys: &[
-            Key::long(
-                "log.flush.scheduler.interval.ms",
-                "9223372036854775807",
-                "Time between two looks for partitions to force to disk.",
-            )
-            .high(),
-        ],
+        keys: &[Key::long(
+            "log.flush.scheduler.interval.ms",
+            "9223372036854775807",
+            "Time between two looks for partitions to force to disk.",
+        )
+        .high()],
     },
     Section {
         title: "The log on disk",
         tier: Tier::NoEffect("the storage threads recover logs: see storage.threads"),
-        keys: &[
-            Key::int(
-                "num.recovery.threads.per.data.dir",
-                "2",
-                "Threads per data directory that check logs after an unclean stop.",
-            )
-            .at_least(1)
-            .high(),
-        ],
+        keys: &[Key::int(
+            "num.recovery.threads.per.data.dir",
+            "2",
+            "Threads per data directory that check logs after an unclean stop.",
+        )
+        .at_least(1)
+        .high()],
     },
     Section {
         title: "The log on disk",

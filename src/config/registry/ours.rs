@@ -65,6 +65,16 @@ store inside this process.",
             .check(Check::Between(2000, 300_000))
             .unit(Unit::Millis)
             .high(),
+            Key::boolean(
+                "etcd.accept.rollback",
+                "false",
+                "Go on although etcd went back in time: it was restored from a backup, or wiped, on purpose.",
+            ),
+            Key::boolean(
+                "etcd.allow.kubernetes",
+                "false",
+                "Use an etcd that holds a Kubernetes control plane. Both then share its quota and its latency.",
+            ),
             Key::string(
                 "etcd.embedded.listen",
                 "127.0.0.1:0",

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::config::TopicConfig;
-use crate::log::{Log, ReadError, ReadOptions};
+use crate::log::{Log, ReadError, ReadOptions, Step};
 use crate::protocol::compression::Codec;
 use crate::protocol::records::{BatchBuilder, NewRecord};
 use crate::types::LeaderEpoch;
@@ -152,4 +152,27 @@ fn the_first_record_at_or_after_a_time_is_found_in_every_codec() {
         assert_eq!(log.offset_for_timestamp(NOW, at(0)).wait_blocking().unwrap(), None);
     }
     assert_eq!(ALL_CODECS[0], Codec::None);
+}
+
+#[test]
+fn pages_that_are_not_in_memory_are_brought_in_by_a_storage_thread() {
+    let mut fixture = Fixture::new();
+    let log = filled(&fixture, 300);
+    let all = consume(&log, 0, 600, 1 << 20);
+    drop(log);
+    fixture.close();
+    let path = fixture.file("00000000000000000000.log");
+    let file = std::fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    fixture.open();
+    let log = fixture.log(TopicConfig { segment_bytes: 30_000, index_interval_bytes: 500, ..config() });
+    log.producers().wait_blocking().unwrap();
+    // The first read opens the segment, and finds its pages absent or not as the system likes.
+    let _guard = crate::sys::forbid_blocking();
+    let step = log.read(at(0), options(1 << 20, 600));
+    assert!(matches!(step, Step::Pending(_)));
+    assert!(step.wait_blocking().unwrap().size_bytes > 20_000);
+    assert_eq!(consume(&log, 0, 600, 1 << 20), all);
+    assert!(matches!(log.read(at(0), options(4096, 600)), Step::Ready(Ok(_))), "now they are there");
 }
