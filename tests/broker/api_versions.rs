@@ -57,7 +57,8 @@ async fn an_unknown_version_is_answered_in_version_0_with_the_error_and_the_rang
         let answer = wire::exchange(&mut socket, &wire::request(18, version, 9, tags)).await.answer();
         let answer = read(answer, 0);
         assert_eq!(answer.error_code, UNSUPPORTED_VERSION, "v{version}");
-        let range: Vec<_> = answer.api_keys.iter().map(|it| (it.api_key, it.min_version, it.max_version)).collect();
+        let range: Vec<_> =
+            answer.api_keys.iter().map(|it| (it.api_key, it.min_version, it.max_version)).collect();
         assert_eq!(range, [(18, 0, 4)]);
         // The client asks again on the same connection.
         let again = wire::exchange(&mut socket, &wire::request(18, 0, 9, &[])).await.answer();
@@ -67,7 +68,9 @@ async fn an_unknown_version_is_answered_in_version_0_with_the_error_and_the_rang
 
 #[tokio::test]
 async fn a_software_name_that_is_no_word_is_refused() {
-    for (name, version) in [("", "1"), ("a", ""), ("-a", "1"), ("a b", "1"), ("a", "1\n2"), ("\u{1b}[31m", "1")] {
+    for (name, version) in
+        [("", "1"), ("a", ""), ("-a", "1"), ("a b", "1"), ("a", "1\n2"), ("\u{1b}[31m", "1")]
+    {
         for request_version in [3, 4] {
             let answer = read(ask(request_version, name, version).await, request_version);
             assert_eq!(answer.error_code, INVALID_REQUEST, "{name:?} {version:?}");

@@ -14,8 +14,32 @@ const INVALID_CONFIG: i16 = 40;
 
 fn odd_names() -> Vec<String> {
     let mut names: Vec<String> = [
-        "", ".", "..", "a/b", "../x", "/etc/passwd", "a\0b", "a\nb", "a\rb", "\u{1b}[31mred", "\u{202e}rtl",
-        "a b", "a:b", "a,b", "a\\b", "ä", "😀", "%s%n", "{}", "$(id)", "\u{feff}", "a\tb", "*", "?", "\"", "'",
+        "",
+        ".",
+        "..",
+        "a/b",
+        "../x",
+        "/etc/passwd",
+        "a\0b",
+        "a\nb",
+        "a\rb",
+        "\u{1b}[31mred",
+        "\u{202e}rtl",
+        "a b",
+        "a:b",
+        "a,b",
+        "a\\b",
+        "ä",
+        "😀",
+        "%s%n",
+        "{}",
+        "$(id)",
+        "\u{feff}",
+        "a\tb",
+        "*",
+        "?",
+        "\"",
+        "'",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -37,7 +61,11 @@ async fn every_request_about_a_name_that_is_none_is_answered() {
         assert_ne!(peer.call(&request).await.unwrap().topics[0].error_code, 0, "{name:?}");
         assert_ne!(alter(&mut peer, TOPIC, &name, "retention.ms", 0, Some("1000")).await, 0, "{name:?}");
         if !name.is_empty() {
-            assert_ne!(alter(&mut peer, BROKER, &name, "log.retention.ms", 0, Some("1000")).await, 0, "{name:?}");
+            assert_ne!(
+                alter(&mut peer, BROKER, &name, "log.retention.ms", 0, Some("1000")).await,
+                0,
+                "{name:?}"
+            );
         }
     }
     let all = peer.call_at(&MetadataRequest::default().with_topics(None), 12).await.unwrap();
@@ -66,12 +94,20 @@ async fn odd_configuration_keys_and_values_are_refused() {
         for key in ["retention.ms", "cleanup.policy", "message.timestamp.type", "compression.type"] {
             // An empty list is Kafka's to judge.
             if !(name.is_empty() && key == "cleanup.policy") {
-                assert_eq!(alter(&mut peer, TOPIC, &topic, key, 0, Some(&name)).await, INVALID_CONFIG, "{key} {name:?}");
+                assert_eq!(
+                    alter(&mut peer, TOPIC, &topic, key, 0, Some(&name)).await,
+                    INVALID_CONFIG,
+                    "{key} {name:?}"
+                );
             }
         }
     }
     for value in ["9223372036854775808", "-9223372036854775809", "1e3", "0x10", "1_000", " ", "NaN", "１"] {
-        assert_eq!(alter(&mut peer, TOPIC, &topic, "retention.ms", 0, Some(value)).await, INVALID_CONFIG, "{value}");
+        assert_eq!(
+            alter(&mut peer, TOPIC, &topic, "retention.ms", 0, Some(value)).await,
+            INVALID_CONFIG,
+            "{value}"
+        );
     }
 }
 

@@ -63,11 +63,14 @@ pub async fn alter(peer: &mut Peer, kind: i8, name: &str, key: &str, op: i8, val
     alter_all(peer, kind, name, &[(key, op, value)], false).await
 }
 
+/// Key, operation, value.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 async fn alter_all(
     peer: &mut Peer,
     kind: i8,
     name: &str,
-    changes: &[(&str, i8, Option<&str>)],
+    changes: &[Change<'_>],
     validate_only: bool,
 ) -> i16 {
     let configs = changes.iter().map(|(key, op, value)| {
@@ -95,12 +98,18 @@ async fn a_topics_configuration_is_described_with_source_type_and_words() {
     let by_name: BTreeMap<_, _> = all.configs.iter().map(|it| (it.name.as_str(), it)).collect();
     assert!(by_name.len() >= 25, "{:?}", by_name.keys());
     let retention = by_name["retention.ms"];
-    assert_eq!((retention.value.as_deref(), retention.config_source, retention.config_type), (Some("5000000"), FROM_TOPIC, 5));
+    assert_eq!(
+        (retention.value.as_deref(), retention.config_source, retention.config_type),
+        (Some("5000000"), FROM_TOPIC, 5)
+    );
     let synonyms: Vec<_> = retention.synonyms.iter().map(|it| (it.name.as_str(), it.source)).collect();
     assert_eq!(synonyms[0], ("retention.ms", FROM_TOPIC));
     assert!(synonyms.len() >= 2 && synonyms.last().unwrap().1 == FROM_DEFAULT, "{synonyms:?}");
     let policy = by_name["cleanup.policy"];
-    assert_eq!((policy.value.as_deref(), policy.config_source, policy.config_type), (Some("delete"), FROM_DEFAULT, 7));
+    assert_eq!(
+        (policy.value.as_deref(), policy.config_source, policy.config_type),
+        (Some("delete"), FROM_DEFAULT, 7)
+    );
     for config in &all.configs {
         assert!(config.documentation.as_ref().is_some_and(|it| it.len() > 10), "{}", config.name.as_str());
         assert!(!config.read_only && !config.is_sensitive, "{}", config.name.as_str());
@@ -150,7 +159,11 @@ async fn resources_that_are_not_there_are_refused() {
         let described = describe(&mut peer, kind, name, None).await;
         assert_eq!((described.error_code, described.configs.len()), (code, 0), "{kind} {name:?}");
         assert!(described.error_message.is_some());
-        assert_eq!(alter(&mut peer, kind, name, "retention.ms", SET, Some("1000")).await, code, "{kind} {name:?}");
+        assert_eq!(
+            alter(&mut peer, kind, name, "retention.ms", SET, Some("1000")).await,
+            code,
+            "{kind} {name:?}"
+        );
     }
 }
 
@@ -177,7 +190,7 @@ async fn single_keys_are_set_appended_subtracted_and_deleted() {
 async fn wrong_changes_are_refused_and_change_nothing() {
     let mut peer = peer().await;
     let topic = topic_with(&mut peer, "wrong", 1, &[("retention.ms", "5000000")]).await.name;
-    let cases: &[(&[(&str, i8, Option<&str>)], i16)] = &[
+    let cases: &[(&[Change<'_>], i16)] = &[
         (&[("no.such.key", SET, Some("1"))], INVALID_CONFIG),
         (&[("retention.ms", SET, Some("soon"))], INVALID_CONFIG),
         (&[("retention.ms", SET, Some(""))], INVALID_CONFIG),
@@ -191,7 +204,11 @@ async fn wrong_changes_are_refused_and_change_nothing() {
     ];
     for (changes, code) in cases {
         for validate_only in [true, false] {
-            assert_eq!(alter_all(&mut peer, TOPIC, &topic, changes, validate_only).await, *code, "{changes:?}");
+            assert_eq!(
+                alter_all(&mut peer, TOPIC, &topic, changes, validate_only).await,
+                *code,
+                "{changes:?}"
+            );
         }
     }
     assert_eq!(one(&mut peer, TOPIC, &topic, "retention.ms").await.value.as_deref(), Some("5000000"));
@@ -249,7 +266,9 @@ async fn broker_and_cluster_values_are_told_by_their_source() {
     assert_eq!(alter(&mut peer, BROKER, "0", key, DELETE, None).await, NONE);
     assert_eq!(one(&mut peer, BROKER, "0", key).await.value.as_deref(), Some("7000000"));
     // KAFKA-13609: what a broker refuses is INVALID_REQUEST there, not INVALID_CONFIG.
-    for (key, value) in [("node.id", "5"), ("listeners", "PLAINTEXT://:1"), (key, "soon"), ("no.such.key", "1")] {
+    for (key, value) in
+        [("node.id", "5"), ("listeners", "PLAINTEXT://:1"), (key, "soon"), ("no.such.key", "1")]
+    {
         assert_eq!(alter(&mut peer, BROKER, "0", key, SET, Some(value)).await, INVALID_REQUEST, "{key}");
     }
     broker.stop().await;

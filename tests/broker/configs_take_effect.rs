@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use crate::configs::{BROKER, TOPIC, alter};
 use crate::fixture::{
-    OwnBroker, batch, batch_at, connect, eventually, fetch, list_offset, now_ms, peer, produce, produce_values,
-    topic,
+    OwnBroker, batch, batch_at, connect, eventually, fetch, list_offset, now_ms, peer, produce,
+    produce_values, topic,
 };
 use crate::wire::records_of;
 

@@ -30,7 +30,10 @@ async fn records_before_an_offset_are_gone() {
     assert_eq!(delete(&mut peer, &topic.name, 0, 2).await, (0, 2));
     assert_eq!(fetch(&mut peer, &topic.name, 0, 1).await.error_code, OFFSET_OUT_OF_RANGE);
     let fetched = fetch(&mut peer, &topic.name, 0, 2).await;
-    assert_eq!((values_of(fetched.records.as_ref()), fetched.log_start_offset), (vec!["c".into(), "d".into()], 2));
+    assert_eq!(
+        (values_of(fetched.records.as_ref()), fetched.log_start_offset),
+        (vec!["c".into(), "d".into()], 2)
+    );
     let (_, _, earliest, _) = list_offset(&mut peer, &topic.name, 0, -2).await;
     assert_eq!(earliest, 2);
     // Backwards changes nothing, -1 deletes all, appends go on.

@@ -9,8 +9,8 @@ use ketcd::protocol::peer::messages::{FetchRequest, FetchResponse};
 use uuid::Uuid;
 
 use crate::fixture::{
-    DEADLINE, batch, connect, fetch, fetch_partition, fetch_request, named, peer, produce_values, shared, topic,
-    topic_with,
+    DEADLINE, batch, connect, fetch, fetch_partition, fetch_request, named, peer, produce_values, shared,
+    topic, topic_with,
 };
 use crate::wire::values_of;
 
@@ -248,7 +248,9 @@ async fn many_topics_are_answered_in_the_order_asked() {
     let mut request = fetch_request("", vec![]);
     request.topics = topics
         .iter()
-        .map(|name| FetchTopic::default().with_topic(named(name)).with_partitions(vec![fetch_partition(0, 0)]))
+        .map(|name| {
+            FetchTopic::default().with_topic(named(name)).with_partitions(vec![fetch_partition(0, 0)])
+        })
         .collect();
     let answer = peer.call_at(&request, 12).await.unwrap();
     let told: Vec<_> = answer.responses.iter().map(|it| it.topic.as_str().to_owned()).collect();

@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use ketcd::cli::node::Node;
 use ketcd::config::{self, LoadOptions, Mode};
-use ketcd::protocol::records::{BatchBuilder, NewRecord};
 use ketcd::protocol::peer::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, FetchTopic};
 use ketcd::protocol::peer::messages::fetch_response::PartitionData;
@@ -20,6 +19,7 @@ use ketcd::protocol::peer::messages::{
     CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
 };
 use ketcd::protocol::peer::{Peer, StrBytes};
+use ketcd::protocol::records::{BatchBuilder, NewRecord};
 use ketcd::types::Clock;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -61,10 +61,6 @@ impl OwnBroker {
         let node = Node::start(config(data, keys)).await.expect("the broker starts");
         let address = node.listeners()[0].address.to_string();
         Self { node, address }
-    }
-
-    pub const fn node(&self) -> &Node {
-        &self.node
     }
 
     pub async fn stop(self) {
@@ -187,7 +183,12 @@ pub fn produce_request(topic: &str, partition: i32, acks: i16, records: Option<B
 }
 
 /// Produces to one partition with acks=all and gives its answer.
-pub async fn produce(peer: &mut Peer, topic: &str, partition: i32, records: Bytes) -> PartitionProduceResponse {
+pub async fn produce(
+    peer: &mut Peer,
+    topic: &str,
+    partition: i32,
+    records: Bytes,
+) -> PartitionProduceResponse {
     let request = produce_request(topic, partition, -1, Some(records));
     let mut response = peer.call_at(&request, 12).await.unwrap();
     response.responses.remove(0).partition_responses.remove(0)
@@ -231,7 +232,12 @@ pub async fn fetch(peer: &mut Peer, topic: &str, partition: i32, offset: i64) ->
 }
 
 /// Asks ListOffsets v10 for one partition: error code, timestamp, offset, leader epoch.
-pub async fn list_offset(peer: &mut Peer, topic: &str, partition: i32, timestamp: i64) -> (i16, i64, i64, i32) {
+pub async fn list_offset(
+    peer: &mut Peer,
+    topic: &str,
+    partition: i32,
+    timestamp: i64,
+) -> (i16, i64, i64, i32) {
     let asked = ListOffsetsPartition::default()
         .with_partition_index(partition)
         .with_current_leader_epoch(-1)

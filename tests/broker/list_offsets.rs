@@ -8,7 +8,7 @@ use ketcd::protocol::peer::messages::offset_for_leader_epoch_request::{
 use ketcd::protocol::peer::messages::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use ketcd::protocol::records::BatchBuilder;
 
-use crate::fixture::{build, list_offset, named, now_ms, peer, produce, topic};
+use crate::fixture::{build, list_offset, named, now_ms, peer, produce, topic, topic_with};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -38,7 +38,9 @@ async fn offsets_are_found_by_time_in_batches_of_every_codec() {
         let topic = topic(&mut peer, "by-time").await;
         let t = now_ms() - 1_000_000;
         // Two batches; the largest timestamp is in the middle of the second.
-        for records in [[(t, "0"), (t + 10, "1"), (t + 20, "2")], [(t + 30, "3"), (t + 90, "4"), (t + 40, "5")]] {
+        for records in
+            [[(t, "0"), (t + 10, "1"), (t + 20, "2")], [(t + 30, "3"), (t + 90, "4"), (t + 40, "5")]]
+        {
             let batch = build(BatchBuilder::new().codec(codec, None), &records);
             assert_eq!(produce(&mut peer, &topic.name, 0, batch).await.error_code, 0);
         }
@@ -59,7 +61,11 @@ async fn offsets_are_found_by_time_in_batches_of_every_codec() {
             (LATEST_TIERED, (0, -1, -1, -1)),
         ];
         for (timestamp, expected) in cases {
-            assert_eq!(list_offset(&mut peer, &topic.name, 0, timestamp).await, expected, "{codec:?} {timestamp}");
+            assert_eq!(
+                list_offset(&mut peer, &topic.name, 0, timestamp).await,
+                expected,
+                "{codec:?} {timestamp}"
+            );
         }
     }
 }
@@ -77,7 +83,9 @@ fn one(topic: &str, timestamp: i64, epoch: i32) -> ListOffsetsRequest {
 async fn a_special_timestamp_is_refused_below_its_version() {
     let mut peer = peer().await;
     let topic = topic(&mut peer, "special").await;
-    for (timestamp, first) in [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (-6, i16::MAX), (-7, i16::MAX)] {
+    for (timestamp, first) in
+        [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (-6, i16::MAX), (-7, i16::MAX)]
+    {
         for version in 1..=10 {
             let answer = peer.call_at(&one(&topic.name, timestamp, -1), version).await.unwrap();
             let code = answer.topics[0].partitions[0].error_code;
@@ -139,4 +147,27 @@ async fn the_end_of_a_leader_epoch_is_told() {
         ];
         assert_eq!(told, expected, "v{version}");
     }
+}
+
+#[tokio::test]
+async fn times_of_the_broker_are_found_too() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "append-time", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    let mut times = Vec::new();
+    for codec in Codec::ALL {
+        let batch = build(BatchBuilder::new().codec(codec, None), &[(5, "a"), (6, "b")]);
+        let answer = produce(&mut peer, &topic.name, 0, batch).await;
+        times.push(answer.log_append_time_ms);
+        // The next batch gets another time.
+        crate::fixture::eventually("a millisecond", async || {
+            (now_ms() > answer.log_append_time_ms).then_some(())
+        })
+        .await;
+    }
+    for (n, time) in (0i64..).zip(&times) {
+        assert_eq!(list_offset(&mut peer, &topic.name, 0, *time).await, (0, *time, n * 2, 0), "batch {n}");
+    }
+    let last = times[4];
+    assert_eq!(list_offset(&mut peer, &topic.name, 0, last + 1).await, (0, -1, -1, -1));
+    assert_eq!(list_offset(&mut peer, &topic.name, 0, MAX_TIMESTAMP).await, (0, last, 8, 0));
 }

@@ -13,6 +13,7 @@ mod sample;
 mod wire;
 
 mod api_versions;
+mod bad_batches;
 mod bad_frames;
 mod bad_names;
 mod bad_requests;
@@ -24,8 +25,8 @@ mod fetch;
 mod fetch_sessions;
 mod list_offsets;
 mod metadata;
-mod producers;
 mod produce;
+mod producers;
 mod registry;
 mod restart;
 mod topics;

@@ -56,7 +56,9 @@ async fn topics_are_answered_by_name_with_their_partitions() {
     let partitions: Vec<_> = told
         .partitions
         .iter()
-        .map(|it| (it.partition_index, it.error_code, it.leader_id.0, it.leader_epoch, it.offline_replicas.len()))
+        .map(|it| {
+            (it.partition_index, it.error_code, it.leader_id.0, it.leader_epoch, it.offline_replicas.len())
+        })
         .collect();
     assert_eq!(partitions, [(0, 0, 0, 0, 0), (1, 0, 0, 0, 0), (2, 0, 0, 0, 0)]);
 }

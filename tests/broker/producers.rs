@@ -16,7 +16,8 @@ const INVALID_PRODUCER_EPOCH: i16 = 47;
 const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
 
 async fn init(peer: &mut Peer) -> i64 {
-    let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let request =
+        InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
     let answer = peer.call_at(&request, 5).await.unwrap();
     assert_eq!((answer.error_code, answer.producer_epoch), (0, 0));
     answer.producer_id.0

@@ -27,7 +27,8 @@ fn keys_are_unique_and_sorted_and_ranges_can_be_decoded() {
         assert!(endpoint.advertised_min <= endpoint.min && endpoint.min <= endpoint.max, "{}", endpoint.name);
         assert_eq!(apis::api(endpoint.key).unwrap().name, endpoint.name);
     }
-    let lowered: Vec<_> = REGISTRY.iter().filter(|it| it.advertised_min != it.min).map(|it| it.name).collect();
+    let lowered: Vec<_> =
+        REGISTRY.iter().filter(|it| it.advertised_min != it.min).map(|it| it.name).collect();
     assert_eq!(lowered, ["Produce"], "only Produce is advertised below what is served");
 }
 
@@ -176,7 +177,10 @@ fn check(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
         20 => {
             let answer = body::<DeleteTopicsRequest>(v, id, answer);
             let deleted = &answer.responses[0];
-            assert_eq!((deleted.name.as_ref().unwrap().as_str(), deleted.error_code), (subject.old_name.as_str(), 0));
+            assert_eq!(
+                (deleted.name.as_ref().unwrap().as_str(), deleted.error_code),
+                (subject.old_name.as_str(), 0)
+            );
             assert_eq!(deleted.topic_id.is_nil(), v < 6);
         }
         21 => {

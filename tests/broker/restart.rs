@@ -18,7 +18,8 @@ async fn a_restarted_broker_has_what_it_had() {
     let broker = OwnBroker::start(data.path(), &[]).await;
     let mut peer = connect(&broker.address).await;
     let cluster_id = peer.call(&DescribeClusterRequest::default()).await.unwrap().cluster_id;
-    let init = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let init =
+        InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
     let id = peer.call_at(&init, 5).await.unwrap().producer_id.0;
     let kept = topic_with(&mut peer, "kept", 3, &[("retention.ms", "5000000")]).await;
     let trimmed = topic(&mut peer, "trimmed").await;
@@ -47,7 +48,10 @@ async fn a_restarted_broker_has_what_it_had() {
         let fetched = fetch(&mut peer, &kept.name, 1, 0).await;
         assert_eq!(&values_of(fetched.records.as_ref())[..2], ["one", "two"]);
         let fetched = fetch(&mut peer, &trimmed.name, 0, 1).await;
-        assert_eq!((values_of(fetched.records.as_ref()), fetched.log_start_offset), (vec!["b".to_owned()], 1));
+        assert_eq!(
+            (values_of(fetched.records.as_ref()), fetched.log_start_offset),
+            (vec!["b".to_owned()], 1)
+        );
         // The producer goes on where it was: a repetition is one, a gap is one.
         let again = produce(&mut peer, &kept.name, 1, sequenced(round as i32 + 1, "two")).await;
         assert_eq!((again.error_code, again.base_offset), (0, 1 + round), "round {round}");

@@ -25,7 +25,8 @@ use ketcd::protocol::peer::messages::{
     DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest,
     DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
     FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, describe_producers_request, describe_topic_partitions_request,
+    OffsetForLeaderEpochRequest, ProduceRequest, describe_producers_request,
+    describe_topic_partitions_request,
 };
 use ketcd::protocol::peer::{Request, encode_frame};
 
@@ -233,8 +234,10 @@ impl Maker<'_> {
     }
 
     fn create_partitions(&self) -> CreatePartitionsRequest {
-        let topic =
-            CreatePartitionsTopic::default().with_name(named(self.name())).with_count(3).with_assignments(None);
+        let topic = CreatePartitionsTopic::default()
+            .with_name(named(self.name()))
+            .with_count(3)
+            .with_assignments(None);
         CreatePartitionsRequest::default()
             .with_topics(vec![topic])
             .with_timeout_ms(30_000)

@@ -38,7 +38,11 @@ fn wanted(name: &str, partitions: i32, factor: i16) -> CreatableTopic {
         .with_replication_factor(factor)
 }
 
-async fn create(peer: &mut Peer, topics: Vec<CreatableTopic>, validate_only: bool) -> Vec<CreatableTopicResult> {
+async fn create(
+    peer: &mut Peer,
+    topics: Vec<CreatableTopic>,
+    validate_only: bool,
+) -> Vec<CreatableTopicResult> {
     let request = CreateTopicsRequest::default()
         .with_topics(topics)
         .with_timeout_ms(30_000)
@@ -234,10 +238,14 @@ async fn partitions_are_added_and_old_records_stay() {
     let ask = |name: &str, count: i32, assignments: Option<Vec<Vec<i32>>>, validate_only: bool| {
         let assignments = assignments.map(|all| {
             let one = |ids: Vec<i32>| ids.into_iter().map(Into::into).collect();
-            all.into_iter().map(|ids| CreatePartitionsAssignment::default().with_broker_ids(one(ids))).collect()
+            all.into_iter()
+                .map(|ids| CreatePartitionsAssignment::default().with_broker_ids(one(ids)))
+                .collect()
         });
-        let topic =
-            CreatePartitionsTopic::default().with_name(named(name)).with_count(count).with_assignments(assignments);
+        let topic = CreatePartitionsTopic::default()
+            .with_name(named(name))
+            .with_count(count)
+            .with_assignments(assignments);
         CreatePartitionsRequest::default()
             .with_topics(vec![topic])
             .with_timeout_ms(30_000)
