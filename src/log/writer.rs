@@ -150,7 +150,9 @@ impl Writer {
         if log.latest_epoch().is_none_or(|latest| epoch > latest) {
             log.assign_epoch(epoch, header.base_offset);
         }
-        self.producers.record(header);
+        if header.has_producer_id() {
+            self.producers.record(header, log.home.clock.now_ms());
+        }
         if self.first_timestamp.is_none() {
             self.first_timestamp = Some(header.max_timestamp);
         }
@@ -217,6 +219,7 @@ impl Writer {
         config: &TopicConfig,
     ) -> Result<(), Unusable> {
         if self.should_roll(header, size, now, config) {
+            log.home.check_space(0)?;
             self.roll(log, config)?;
         }
         let need = u32::try_from(size).unwrap_or(u32::MAX);
@@ -235,7 +238,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals the active segment and begins a new one at the log's end. Does nothing to an empty one.
+    /// Seals the active segment and begins a new one at the log's end. Does nothing to an empty one. May use the reserve of a disk
+    /// that is full: retention rolls to make room.
     ///
     /// # Errors
     /// [`Unusable`]; then the old segment stays active.
@@ -244,7 +248,6 @@ impl Writer {
             return Ok(());
         }
         let error = |error| log.home.write_error("roll", error);
-        log.home.check_space(0)?;
         let path = SegmentFile::Log.path(&log.directory(), self.end_offset);
         let file = Arc::new(log.home.volume.create_file(&path).map_err(error)?);
         let next = Arc::new(Segment::active(
