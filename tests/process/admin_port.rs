@@ -97,7 +97,10 @@ fn parse(text: &str) -> BTreeSet<String> {
                 "the name {name}"
             );
             if key.len() > name.len() {
-                assert!(key.ends_with('}') && labels_are_well_formed(&key[name.len() + 1..key.len() - 1]), "{line}");
+                assert!(
+                    key.ends_with('}') && labels_are_well_formed(&key[name.len() + 1..key.len() - 1]),
+                    "{line}"
+                );
             }
             let stem = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
             let own = stem.filter(|stem| types.contains_key(*stem)).unwrap_or(name);

@@ -40,7 +40,8 @@ async fn nothing_acknowledged_is_lost_or_repeated_by_kills_at_any_moment() {
     let data = tempfile::tempdir().unwrap();
     let mut node = Node::dev(data.path(), &[]).started();
     let bootstrap = node.bootstrap();
-    kafka::created(&bootstrap, "t", PARTITIONS, &[("segment.bytes", SEGMENT_BYTES), ("retention.ms", "-1")]).await;
+    kafka::created(&bootstrap, "t", PARTITIONS, &[("segment.bytes", SEGMENT_BYTES), ("retention.ms", "-1")])
+        .await;
 
     let stop = Arc::new(AtomicBool::new(false));
     let acked = Arc::new(AtomicU64::new(0));

@@ -117,8 +117,18 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_restart(
     // Full again, and room by DeleteRecords.
     assert_eq!(fill(&mut producer).await, ErrorCode::KafkaStorageError);
     let end = i64::from(producer.next_number);
-    let (code, text) =
-        ketcd(&["topic", "trim", "t", "--partition", "0", "--before", &(end / 2).to_string(), "--yes", "-b", &bootstrap]);
+    let (code, text) = ketcd(&[
+        "topic",
+        "trim",
+        "t",
+        "--partition",
+        "0",
+        "--before",
+        &(end / 2).to_string(),
+        "--yes",
+        "-b",
+        &bootstrap,
+    ]);
     assert_eq!(code, Some(0), "{text}");
     write_again(&mut producer).await;
     let found = kafka::read_all(&bootstrap, "t", 0, end / 2).await;

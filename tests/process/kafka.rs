@@ -7,7 +7,9 @@ use ketcd::protocol::batch;
 use ketcd::protocol::error::ErrorCode;
 use ketcd::protocol::peer::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, FetchTopic};
-use ketcd::protocol::peer::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use ketcd::protocol::peer::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use ketcd::protocol::peer::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ketcd::protocol::peer::messages::{
     CreateTopicsRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ProduceRequest,
@@ -68,12 +70,14 @@ pub async fn alter_topic(
     value: &str,
 ) -> Result<(ErrorCode, String), PeerError> {
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![
-        AlterConfigsResource::default().with_resource_type(2).with_resource_name(text(name)).with_configs(vec![
-            AlterableConfig::default()
-                .with_name(text(key))
-                .with_config_operation(0)
-                .with_value(Some(text(value))),
-        ]),
+        AlterConfigsResource::default().with_resource_type(2).with_resource_name(text(name)).with_configs(
+            vec![
+                AlterableConfig::default()
+                    .with_name(text(key))
+                    .with_config_operation(0)
+                    .with_value(Some(text(value))),
+            ],
+        ),
     ]);
     let answer = connect(bootstrap).await?.call(&request).await?;
     let resource = &answer.responses[0];
@@ -82,7 +86,8 @@ pub async fn alter_topic(
 
 /// A new producer id, or the broker's error code.
 pub async fn producer_id(peer: &mut Peer) -> Result<Result<i64, ErrorCode>, PeerError> {
-    let request = InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
+    let request =
+        InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(60_000);
     let answer = peer.call(&request).await?;
     Ok(match code(answer.error_code) {
         ErrorCode::None => Ok(answer.producer_id.0),

@@ -51,7 +51,8 @@ async fn data_threads_make_no_call_that_may_wait_for_a_disk() {
         }
     }
     // The watch works: storage threads do all of these.
-    let storage: BTreeSet<_> = seen.iter().filter(|(name, _)| name.starts_with("storage")).flat_map(|(_, calls)| calls).collect();
+    let storage: BTreeSet<_> =
+        seen.iter().filter(|(name, _)| name.starts_with("storage")).flat_map(|(_, calls)| calls).collect();
     for call in ["openat", "fallocate"] {
         assert!(storage.contains(&call), "storage threads were not seen to {call}: {seen:?}");
     }
@@ -60,7 +61,9 @@ async fn data_threads_make_no_call_that_may_wait_for_a_disk() {
         .lines()
         .filter(|line| thread_and_call(line).is_some_and(|(thread, _)| thread.starts_with(DATA_THREADS)))
         // The C library's and the allocator's look at the machine when a thread starts.
-        .filter(|line| !["/proc/", "/sys/", "/etc/"].iter().any(|kernel| line.contains(&format!("\"{kernel}"))))
+        .filter(|line| {
+            !["/proc/", "/sys/", "/etc/"].iter().any(|kernel| line.contains(&format!("\"{kernel}")))
+        })
         .collect();
     assert!(broken.is_empty(), "data threads waited for a disk:\n{}", broken.join("\n"));
 }
@@ -100,7 +103,8 @@ async fn workload(node: &Node) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_of_pages_that_are_not_in_memory_faults_on_no_data_thread() {
     // Real disks only: the pages of tmpfs never leave memory.
-    let folder = tempfile::Builder::new().prefix("ketcd-cold-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let folder =
+        tempfile::Builder::new().prefix("ketcd-cold-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let node = Node::dev(folder.path(), &[]).started();
     let bootstrap = node.bootstrap();
     kafka::created(&bootstrap, "t", 1, &[("segment.bytes", "1048576")]).await;
