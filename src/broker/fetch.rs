@@ -8,8 +8,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Broker;
-use super::sessions::{FetchPartition, TopicKey};
-use crate::log::{Read, ReadCursor, ReadError, ReadOptions, Step};
+use super::sessions::{FetchPartition, ResumeAt, TopicKey};
+use crate::log::{Read, ReadError, ReadOptions, Step};
 use crate::replication::wait::Waiting;
 use crate::replication::{FetchWait, Partition, PartitionError};
 use crate::types::{LeaderEpoch, Offset};
@@ -52,7 +52,7 @@ pub struct PartitionData {
     /// Where the client's log parts from ours: its last fetched epoch ends here (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Where the read ended.
-    pub cursor: Option<ReadCursor>,
+    pub cursor: Option<ResumeAt>,
 }
 
 /// Why a partition was not read.
@@ -188,7 +188,14 @@ async fn read_one(
     if total > 0 && room == 0 {
         return Ok(data);
     }
-    let options = ReadOptions { max_bytes: wanted, min_one_batch: total == 0, end, cursor: asked.cursor };
+    let topic_id = partition.topic_id();
+    let resume = asked.cursor.filter(|resume| resume.topic_id == topic_id);
+    let options = ReadOptions {
+        max_bytes: wanted,
+        min_one_batch: total == 0,
+        end,
+        cursor: resume.map(|resume| resume.cursor),
+    };
     let read = match partition.read(from, options) {
         Step::Ready(read) => read,
         Step::Pending(read) => read.await,
@@ -197,7 +204,7 @@ async fn read_one(
         Ok(Read { chunks, size_bytes, cursor, .. }) => {
             data.records = chunks;
             data.size_bytes = size_bytes;
-            data.cursor = cursor;
+            data.cursor = cursor.map(|cursor| ResumeAt { topic_id, cursor });
             Ok(data)
         }
         Err(ReadError::OffsetOutOfRange { .. }) => Err(out_of_range(log.log_end_offset())),

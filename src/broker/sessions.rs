@@ -23,6 +23,15 @@ pub enum TopicKey {
     Id(TopicId),
 }
 
+/// Where a read ended, and in whose log: a name may come to mean another topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResumeAt {
+    /// The topic that the log belongs to.
+    pub topic_id: TopicId,
+    /// The place in it.
+    pub cursor: ReadCursor,
+}
+
 /// What a fetch asks of one partition.
 #[derive(Debug, Clone)]
 pub struct FetchPartition {
@@ -39,7 +48,7 @@ pub struct FetchPartition {
     /// Epoch of the last record that the client has (v12+).
     pub last_fetched_epoch: Option<LeaderEpoch>,
     /// Where the last read of this partition ended.
-    pub cursor: Option<ReadCursor>,
+    pub cursor: Option<ResumeAt>,
     /// High watermark and log start that the last answer told.
     pub told: Option<(Offset, Offset)>,
 }
@@ -94,7 +103,7 @@ impl Session {
         topic: &TopicKey,
         index: i32,
         told: Option<(Offset, Offset)>,
-        cursor: Option<ReadCursor>,
+        cursor: Option<ResumeAt>,
         had_data: bool,
     ) {
         let Some(place) = self.places.get(&(topic.clone(), index)).copied() else { return };

@@ -19,8 +19,7 @@ use super::produce::node_endpoints;
 use super::reply::{CloseReason, Reply, Response};
 use super::wire::{leader_epoch, text};
 use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
-use crate::broker::sessions::{FetchPartition, SessionContext, SessionRequest, TopicKey};
-use crate::log::ReadCursor;
+use crate::broker::sessions::{FetchPartition, ResumeAt, SessionContext, SessionRequest, TopicKey};
 use crate::protocol::fetch_body::{
     CurrentLeader, EpochEndOffset, FETCH_KEY, FetchResponse as FetchBody, FetchedPartition, FetchedTopic,
 };
@@ -185,7 +184,7 @@ fn remember(
     session: &SessionContext,
     asked: &FetchPartition,
     told: Option<(Offset, Offset)>,
-    cursor: Option<ReadCursor>,
+    cursor: Option<ResumeAt>,
     had_data: bool,
 ) {
     if let Some(session) = session.session() {

@@ -174,7 +174,7 @@ impl Writer {
         self.end_offset = header.next_offset();
         log.size_bytes.fetch_add(u64::from(size), Ordering::Relaxed);
         self.segment.publish(self.end_offset, self.position);
-        log.publish_end(self.end_offset, size as usize);
+        log.publish_end(self.end_offset, size as usize, config);
     }
 
     /// The time index entry that is due, if the largest timestamp grew since the last.
@@ -322,7 +322,10 @@ pub(super) fn write_indexes(log: &Log, segment: &Segment) -> std::io::Result<()>
 /// A random part of `segment.jitter.ms`, at most `segment.ms`.
 pub(super) fn jitter_ms(config: &TopicConfig) -> Millis {
     let most = config.segment_jitter_ms.min(config.segment_ms);
-    u64::try_from(most).map_or(0, |most| i64::try_from(random::below(most)).unwrap_or_default())
+    match u64::try_from(most) {
+        Ok(most @ 1..) => i64::try_from(random::below(most)).unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// `head` and `body` in one piece, if they fit.

@@ -63,11 +63,14 @@ pub async fn alter(peer: &mut Peer, kind: i8, name: &str, key: &str, op: i8, val
     alter_all(peer, kind, name, &[(key, op, value)], false).await
 }
 
+/// Key, operation, value.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 async fn alter_all(
     peer: &mut Peer,
     kind: i8,
     name: &str,
-    changes: &[(&str, i8, Option<&str>)],
+    changes: &[Change<'_>],
     validate_only: bool,
 ) -> i16 {
     let configs = changes.iter().map(|(key, op, value)| {
@@ -187,7 +190,7 @@ async fn single_keys_are_set_appended_subtracted_and_deleted() {
 async fn wrong_changes_are_refused_and_change_nothing() {
     let mut peer = peer().await;
     let topic = topic_with(&mut peer, "wrong", 1, &[("retention.ms", "5000000")]).await.name;
-    let cases: &[(&[(&str, i8, Option<&str>)], i16)] = &[
+    let cases: &[(&[Change<'_>], i16)] = &[
         (&[("no.such.key", SET, Some("1"))], INVALID_CONFIG),
         (&[("retention.ms", SET, Some("soon"))], INVALID_CONFIG),
         (&[("retention.ms", SET, Some(""))], INVALID_CONFIG),

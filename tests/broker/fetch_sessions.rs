@@ -1,12 +1,17 @@
 //! Fetch sessions (KIP-227): a consumer names its partitions once, and then only what changes.
 
 use ketcd::protocol::peer::Peer;
+use ketcd::protocol::peer::messages::create_topics_request::CreatableTopic;
+use ketcd::protocol::peer::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, ForgottenTopic};
-use ketcd::protocol::peer::messages::{FetchRequest, FetchResponse};
+use ketcd::protocol::peer::messages::{
+    CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse,
+};
 use tempfile::TempDir;
 
 use crate::fixture::{
-    OwnBroker, Topic, connect, fetch_partition, fetch_request, named, peer, produce_values, topic_with,
+    OwnBroker, Topic, connect, eventually, fetch_partition, fetch_request, named, peer, produce_values,
+    topic_with,
 };
 use crate::wire::values_of;
 
@@ -135,4 +140,89 @@ async fn without_a_free_slot_a_fetch_is_served_without_a_session() {
     let answer = peer.call_at(&in_session(&topic.name, all(), first, 0), 12).await.unwrap();
     assert_ne!(answer.session_id, 0);
     broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_follows_the_log_over_its_segments() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "segments", 1, &[("segment.bytes", "1048576")]).await;
+    let long = "x".repeat(100_000);
+    for n in 0..40 {
+        produce_values(&mut peer, &topic.name, 0, &[&format!("{n} {long}")]).await;
+    }
+    let (mut next, mut id) = (0, 0);
+    for epoch in 0..200 {
+        let partition = fetch_partition(0, next).with_partition_max_bytes(250_000);
+        let answer = peer.call_at(&in_session(&topic.name, vec![partition], id, epoch), 12).await.unwrap();
+        id = answer.session_id;
+        for value in told(&answer).into_iter().flat_map(|(_, values)| values) {
+            assert_eq!(value.split(' ').next().unwrap().parse(), Ok(next));
+            next += 1;
+        }
+        if next == 40 {
+            return;
+        }
+    }
+    panic!("the session stopped at {next}");
+}
+
+#[tokio::test]
+async fn a_session_reads_a_topic_made_again_and_not_the_old_one() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "again", 1, &[]).await;
+    for value in ["old 0", "old 1", "old 2"] {
+        produce_values(&mut peer, &topic.name, 0, &[value]).await;
+    }
+    let first = fetch_partition(0, 0).with_partition_max_bytes(1);
+    let answer = peer.call_at(&in_session(&topic.name, vec![first], 0, 0), 12).await.unwrap();
+    assert_eq!(told(&answer), [(0, vec!["old 0".to_owned()])]);
+    let gone =
+        DeleteTopicsRequest::default().with_topic_names(vec![named(&topic.name)]).with_timeout_ms(30_000);
+    assert_eq!(peer.call_at(&gone, 5).await.unwrap().responses[0].error_code, 0);
+    let wanted = CreatableTopic::default()
+        .with_name(named(&topic.name))
+        .with_num_partitions(1)
+        .with_replication_factor(1);
+    let made = CreateTopicsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
+    eventually("the name is free again", async || {
+        (peer.call_at(&made, 7).await.unwrap().topics[0].error_code == 0).then_some(())
+    })
+    .await;
+    for value in ["a longer new 0", "new 1", "new 2"] {
+        produce_values(&mut peer, &topic.name, 0, &[value]).await;
+    }
+    // The session's place in the old log must not be used.
+    let next = fetch_partition(0, 1);
+    let answer = peer.call_at(&in_session(&topic.name, vec![next], answer.session_id, 1), 12).await.unwrap();
+    assert_eq!(told(&answer), [(0, vec!["new 1".to_owned(), "new 2".to_owned()])]);
+}
+
+#[tokio::test]
+async fn a_session_is_told_of_records_deleted_under_it() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "trimmed", 1, &[]).await;
+    for value in ["0", "1", "2", "3"] {
+        produce_values(&mut peer, &topic.name, 0, &[value]).await;
+    }
+    let one = |offset| vec![fetch_partition(0, offset).with_partition_max_bytes(1)];
+    let answer = peer.call_at(&in_session(&topic.name, one(0), 0, 0), 12).await.unwrap();
+    let id = answer.session_id;
+    let before = DeleteRecordsPartition::default().with_partition_index(0).with_offset(3);
+    let before = DeleteRecordsTopic::default().with_name(named(&topic.name)).with_partitions(vec![before]);
+    let request = DeleteRecordsRequest::default().with_topics(vec![before]).with_timeout_ms(30_000);
+    assert_eq!(peer.call_at(&request, 2).await.unwrap().topics[0].partitions[0].error_code, 0);
+    let answer = peer.call_at(&in_session(&topic.name, one(1), id, 1), 12).await.unwrap();
+    assert_eq!(answer.responses[0].partitions[0].error_code, 1, "OFFSET_OUT_OF_RANGE");
+    let answer = peer.call_at(&in_session(&topic.name, one(3), id, 2), 12).await.unwrap();
+    assert_eq!(told(&answer), [(0, vec!["3".to_owned()])]);
+    assert_eq!(answer.responses[0].partitions[0].log_start_offset, 3);
+}
+
+#[tokio::test]
+async fn session_errors_are_answered_at_every_version() {
+    let mut peer = peer().await;
+    for version in 7..=18 {
+        let answer = peer.call_at(&in_session("", vec![], 77, 3), version).await.unwrap();
+        assert_eq!(answer.error_code, FETCH_SESSION_ID_NOT_FOUND, "v{version}");
+    }
 }

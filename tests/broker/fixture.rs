@@ -63,10 +63,6 @@ impl OwnBroker {
         Self { node, address }
     }
 
-    pub const fn node(&self) -> &Node {
-        &self.node
-    }
-
     pub async fn stop(self) {
         tokio::time::timeout(DEADLINE, self.node.stop()).await.expect("the broker stops");
     }

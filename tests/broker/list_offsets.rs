@@ -8,7 +8,7 @@ use ketcd::protocol::peer::messages::offset_for_leader_epoch_request::{
 use ketcd::protocol::peer::messages::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use ketcd::protocol::records::BatchBuilder;
 
-use crate::fixture::{build, list_offset, named, now_ms, peer, produce, topic};
+use crate::fixture::{build, list_offset, named, now_ms, peer, produce, topic, topic_with};
 
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
@@ -147,4 +147,27 @@ async fn the_end_of_a_leader_epoch_is_told() {
         ];
         assert_eq!(told, expected, "v{version}");
     }
+}
+
+#[tokio::test]
+async fn times_of_the_broker_are_found_too() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "append-time", 1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    let mut times = Vec::new();
+    for codec in Codec::ALL {
+        let batch = build(BatchBuilder::new().codec(codec, None), &[(5, "a"), (6, "b")]);
+        let answer = produce(&mut peer, &topic.name, 0, batch).await;
+        times.push(answer.log_append_time_ms);
+        // The next batch gets another time.
+        crate::fixture::eventually("a millisecond", async || {
+            (now_ms() > answer.log_append_time_ms).then_some(())
+        })
+        .await;
+    }
+    for (n, time) in (0i64..).zip(&times) {
+        assert_eq!(list_offset(&mut peer, &topic.name, 0, *time).await, (0, *time, n * 2, 0), "batch {n}");
+    }
+    let last = times[4];
+    assert_eq!(list_offset(&mut peer, &topic.name, 0, last + 1).await, (0, -1, -1, -1));
+    assert_eq!(list_offset(&mut peer, &topic.name, 0, MAX_TIMESTAMP).await, (0, last, 8, 0));
 }

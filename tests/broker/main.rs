@@ -13,6 +13,7 @@ mod sample;
 mod wire;
 
 mod api_versions;
+mod bad_batches;
 mod bad_frames;
 mod bad_names;
 mod bad_requests;

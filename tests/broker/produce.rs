@@ -16,11 +16,14 @@ use crate::wire;
 
 const CORRUPT_MESSAGE: i16 = 2;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const MESSAGE_TOO_LARGE: i16 = 10;
+const NOT_ENOUGH_REPLICAS: i16 = 19;
 const INVALID_REQUIRED_ACKS: i16 = 21;
 const INVALID_TIMESTAMP: i16 = 32;
 const UNSUPPORTED_FOR_MESSAGE_FORMAT: i16 = 43;
 const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
+const KAFKA_STORAGE_ERROR: i16 = 56;
 const INVALID_RECORD: i16 = 87;
 const UNKNOWN_TOPIC_ID: i16 = 100;
 
@@ -260,5 +263,113 @@ async fn log_append_time_is_the_brokers_and_is_told() {
     let fetched = fetch(&mut peer, &topic.name, 0, 0).await;
     for record in wire::records_of(fetched.records.as_ref()) {
         assert_eq!(record.timestamp, answer.log_append_time_ms);
+    }
+}
+
+#[tokio::test]
+async fn errors_of_single_records_are_answered_at_every_version() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "errors", 1, &[("message.timestamp.after.max.ms", "1000")]).await;
+    let late = batch_at(&[(now_ms() + 3_600_000, "late")]);
+    for version in 3..=13 {
+        let request = produce_request(&topic.name, 0, -1, Some(late.clone()));
+        let request = if version >= 13 { produce_by_id(request, &topic) } else { request };
+        let answer = peer.call_at(&request, version).await.unwrap();
+        let partition = &answer.responses[0].partition_responses[0];
+        assert_eq!(partition.error_code, INVALID_TIMESTAMP, "v{version}");
+        assert_eq!(
+            (partition.record_errors.len(), partition.error_message.is_some()),
+            if version >= 8 { (1, true) } else { (0, false) }
+        );
+    }
+}
+
+#[tokio::test]
+async fn acks_of_all_need_the_replicas_that_the_topic_asks_for() {
+    let mut peer = peer().await;
+    let topic = topic_with(&mut peer, "min-isr", 1, &[("min.insync.replicas", "2")]).await;
+    for (acks, code) in [(-1, NOT_ENOUGH_REPLICAS), (1, 0)] {
+        let request = produce_request(&topic.name, 0, acks, Some(batch_of(&["x"])));
+        let answer = peer.call_at(&request, 9).await.unwrap();
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, code, "acks={acks}");
+    }
+    assert_eq!(fetch(&mut peer, &topic.name, 0, 0).await.high_watermark, 1);
+}
+
+#[tokio::test]
+async fn every_compression_type_of_a_topic_stores_every_codec() {
+    let mut peer = peer().await;
+    for stored in ["uncompressed", "gzip", "snappy", "lz4", "zstd"] {
+        let topic = topic_with(&mut peer, "stored", 1, &[("compression.type", stored)]).await;
+        for codec in Codec::ALL {
+            let sent = build(BatchBuilder::new().codec(codec, None), &[(now_ms(), "a"), (now_ms(), "b")]);
+            assert_eq!(produce(&mut peer, &topic.name, 0, sent).await.error_code, 0, "{codec:?} to {stored}");
+        }
+        let records = fetch(&mut peer, &topic.name, 0, 0).await.records.unwrap();
+        let expected = if stored == "uncompressed" { "none" } else { stored };
+        for one in batch::split(&records) {
+            assert_eq!(one.unwrap().0.codec().unwrap().name(), expected);
+        }
+        assert_eq!(wire::values_of(Some(&records)), ["a", "b"].repeat(5));
+    }
+}
+
+#[tokio::test]
+async fn producers_of_a_topic_that_is_deleted_are_told_so() {
+    let mut admin = peer().await;
+    let topic = topic_with(&mut admin, "deleted", 4, &[]).await;
+    let mut producers = tokio::task::JoinSet::new();
+    for partition in 0..4 {
+        let name = topic.name.clone();
+        producers.spawn(async move {
+            let mut peer = peer().await;
+            let mut stored = 0;
+            loop {
+                let answer = produce(&mut peer, &name, partition, batch_of(&["x"])).await;
+                match answer.error_code {
+                    0 => stored += 1,
+                    // Between the two it has no leader, or its log is closed.
+                    NOT_LEADER_OR_FOLLOWER | KAFKA_STORAGE_ERROR => {}
+                    UNKNOWN_TOPIC_OR_PARTITION => return stored,
+                    other => panic!("error {other}"),
+                }
+            }
+        });
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let request = ketcd::protocol::peer::messages::DeleteTopicsRequest::default()
+        .with_topic_names(vec![crate::fixture::named(&topic.name)])
+        .with_timeout_ms(30_000);
+    assert_eq!(admin.call_at(&request, 5).await.unwrap().responses[0].error_code, 0);
+    let stored: Vec<i32> =
+        tokio::time::timeout(crate::fixture::DEADLINE, producers.join_all()).await.unwrap();
+    assert!(stored.iter().all(|count| *count > 0), "{stored:?}");
+}
+
+#[tokio::test]
+async fn concurrent_producers_of_one_partition_lose_and_reorder_nothing() {
+    let mut peer = peer().await;
+    let topic = topic(&mut peer, "concurrent").await;
+    let mut producers = tokio::task::JoinSet::new();
+    for producer in 0..6 {
+        let name = topic.name.clone();
+        producers.spawn(async move {
+            let mut peer = crate::fixture::peer().await;
+            let mut last = -1;
+            for n in 0..100 {
+                let at = produce_values(&mut peer, &name, 0, &[&format!("{producer} {n}")]).await;
+                assert!(at > last, "offset {at} after {last}");
+                last = at;
+            }
+        });
+    }
+    producers.join_all().await;
+    let fetched = fetch(&mut peer, &topic.name, 0, 0).await;
+    let seen = wire::records_of(fetched.records.as_ref());
+    assert!(seen.iter().map(|it| it.offset).eq(0..600));
+    for producer in 0..6 {
+        let own = seen.iter().filter(|it| it.value.starts_with(&format!("{producer} ")));
+        let expected = (0..100).map(|n| format!("{producer} {n}"));
+        assert!(own.map(|it| it.value.clone()).eq(expected));
     }
 }
