@@ -45,7 +45,7 @@ clients: build-needs peers ## Real clients and Apache Kafka's tools against the 
 	$(RUN_CARGO_TEST) --test clients
 
 peers: ## Install the clients and servers that the tests talk to
-	@for peer in kcat python node java kafka go; do $(SETUP)/$$peer.sh || exit 1; done
+	@for peer in kcat strace python node java kafka go; do $(SETUP)/$$peer.sh || exit 1; done
 
 etcd:
 	@[ ! -x $(SETUP)/etcd.sh ] || $(SETUP)/etcd.sh || echo "setup: the tests of the etcd that is missing will be skipped"

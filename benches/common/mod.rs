@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ketcd::config::{CompressionType, TopicConfig};
-use ketcd::log::{AppendOptions, Log, LogDirs, LogDirsOptions, LogOptions, Storage};
+use ketcd::log::{AppendOptions, Log, LogDirs, LogDirsOptions, LogOptions, OpenError, Storage};
 use ketcd::protocol::records::{BatchBuilder, NewRecord};
 use ketcd::types::{BrokerId, Clock, LeaderEpoch, TopicId, TopicName, TopicPartition};
 
@@ -45,15 +45,21 @@ pub fn config() -> TopicConfig {
 
 /// Log directories at `path`.
 pub fn open(path: &Path, storage: &Storage) -> LogDirs {
-    LogDirs::open(LogDirsOptions {
-        dirs: vec![path.to_owned()],
-        node_id: BrokerId(1),
-        cluster_id: Some("bench".to_owned()),
-        clock: Clock::system(),
-        storage: storage.clone(),
-        options: LogOptions::default(),
-    })
-    .expect("the directory is ours")
+    loop {
+        let opened = LogDirs::open(LogDirsOptions {
+            dirs: vec![path.to_owned()],
+            node_id: BrokerId(1),
+            cluster_id: Some("bench".to_owned()),
+            clock: Clock::system(),
+            storage: storage.clone(),
+            options: LogOptions::default(),
+        });
+        match opened {
+            // Jobs of the run before still hold the directory.
+            Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.expect("the directory is ours"),
+        }
+    }
 }
 
 /// The log of partition `partition`.

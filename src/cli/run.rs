@@ -14,6 +14,7 @@ use super::node::Node;
 use crate::config::{self, Config, Flag, LoadOptions, Mode};
 use crate::log::OpenError;
 use crate::metadata::MetadataError;
+use crate::metadata::embedded::StartError;
 use crate::server::ServerError;
 use crate::sys;
 use crate::telemetry::logging;
@@ -139,7 +140,11 @@ fn run(config: Config, ready: impl FnOnce(&Node)) -> Outcome {
         let internal = |error: std::io::Error| CliError::new(Exit::Internal, format!("no signals: {error}"));
         let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
-        let node = Node::start(config).await.map_err(|error| start_error(&error))?;
+        let node = tokio::select! {
+            node = Node::start(config) => node.map_err(|error| start_error(&error))?,
+            _ = terminate.recv() => return stopped_early("SIGTERM"),
+            _ = interrupt.recv() => return stopped_early("SIGINT"),
+        };
         ready(&node);
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
@@ -149,6 +154,13 @@ fn run(config: Config, ready: impl FnOnce(&Node)) -> Outcome {
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// A start may wait for etcd: whoever ends it need not. Nothing was served, so nothing has to be closed in order.
+#[allow(clippy::unnecessary_wraps, reason = "an arm of the select in `run`")]
+fn stopped_early(signal: &str) -> Outcome {
+    tracing::info!("{signal} during the start: stopped");
+    Ok(())
 }
 
 /// Exit code and cure of a start that failed.
@@ -169,6 +181,16 @@ fn start_error(error: &anyhow::Error) -> CliError {
                 error.help(format!("ketcd dev --port {}", address.port().saturating_add(10_000)))
             }
             _ => error,
+        };
+    }
+    if let Some(embedded) = error.downcast_ref::<StartError>() {
+        let error = CliError::new(Exit::Config, text);
+        return match embedded {
+            StartError::Listen { .. } => {
+                error.help("another port for it: --set etcd.embedded.listen=127.0.0.1:0 (ketcd dev --port P takes P+200)")
+            }
+            StartError::NotLoopback { .. } | StartError::File(_) => error,
+            StartError::Thread(_) | StartError::Died => CliError { exit: Exit::Internal, ..error },
         };
     }
     if error.downcast_ref::<OpenError>().is_some() {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -56,6 +56,8 @@ pub struct Log {
     pub(super) sync: Mutex<SyncQueue>,
     /// Held while files are synced and while the log is cut, so that a sync never vouches for what was cut.
     pub(super) syncing: Mutex<()>,
+    /// Bytes appended with `ketcd.flush=ack` whose sync is still to come.
+    untold_bytes: AtomicUsize,
     /// Told of every append; see [`Log::on_append`].
     appended: OnceLock<Appended>,
 }
@@ -140,6 +142,7 @@ impl Log {
             slot: Mutex::new(Slot { state: State::Closed(known.closed), waiting: VecDeque::new() }),
             sync: Mutex::new(SyncQueue::default()),
             syncing: Mutex::new(()),
+            untold_bytes: AtomicUsize::new(0),
             appended: OnceLock::new(),
         })
     }
@@ -319,15 +322,35 @@ impl Log {
     }
 
     /// Has `told` called after every append, in the order of the appends and before its answer, under the log's lock: it must be
-    /// short and must not call back into appends. Only the first caller is heard.
+    /// short and must not call back into appends. Only the first caller is heard. With `ketcd.flush=ack` it is called after the sync
+    /// that covers the append, once for all that it covers: what is not synced does not count (rule S5).
     pub fn on_append(&self, told: impl Fn(Offset, usize) + Send + Sync + 'static) {
         let _ = self.appended.set(Appended(Box::new(told)));
     }
 
-    pub(super) fn publish_end(&self, end_offset: i64, size_bytes: usize) {
+    pub(super) fn publish_end(&self, end_offset: i64, size_bytes: usize, config: &TopicConfig) {
         self.log_end.store(end_offset, Ordering::Release);
+        if config.flush_ack {
+            self.untold_bytes.fetch_add(size_bytes, Ordering::AcqRel);
+            return;
+        }
         if let Some(told) = self.appended.get() {
             (told.0)(offset(end_offset), size_bytes);
+        }
+    }
+
+    /// Bytes of appends that wait for their sync to be told of, which the caller will do. Take them before the log's end: then all
+    /// of them lie before it.
+    pub(super) fn take_untold(&self) -> usize {
+        self.untold_bytes.swap(0, Ordering::AcqRel)
+    }
+
+    /// Tells of appends that waited for the sync of everything before `end`.
+    pub(super) fn publish_synced(&self, end: Offset, size_bytes: usize) {
+        if size_bytes > 0
+            && let Some(told) = self.appended.get()
+        {
+            (told.0)(end.max(self.high_watermark()), size_bytes);
         }
     }
 

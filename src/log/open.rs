@@ -382,6 +382,7 @@ pub(super) fn load_producers(
     if from >= end {
         return Ok(producers);
     }
+    let now = log.home.clock.now_ms();
     for segment in segments.iter().chain([&writer.segment]).filter(|segment| segment.end_offset() > from) {
         let base = segment.base_offset();
         let file = volume.open_file(&SegmentFile::Log.path(&directory, base))?;
@@ -395,11 +396,11 @@ pub(super) fn load_producers(
         };
         scan(&map, options, |header| {
             if header.base_offset >= from {
-                producers.record(header);
+                producers.record(header, now);
             }
         })?;
     }
-    producers.expire(log.home.clock.now_ms().saturating_sub(log.home.options.producer_id_expiration_ms));
+    producers.expire(now.saturating_sub(log.home.options.producer_id_expiration_ms));
     Ok(producers)
 }
 

@@ -28,6 +28,9 @@ pub struct ProducerState {
     pub coordinator_epoch: i32,
     /// Time of the last batch.
     pub last_timestamp: Millis,
+    /// When this broker took the last batch in, by its own clock. Expiry goes by it: records that are older than their producer
+    /// (a mirrored or replayed topic) must not cost it the detection of duplicates.
+    pub seen_ms: Millis,
     /// First offset of the open transaction, if any.
     pub transaction_start: Option<i64>,
     batches: [Batch; BATCHES],
@@ -86,6 +89,7 @@ impl ProducerState {
             epoch,
             coordinator_epoch,
             last_timestamp,
+            seen_ms: last_timestamp,
             transaction_start: None,
             batches: [Batch::default(); BATCHES],
             count: 0,
@@ -151,8 +155,9 @@ impl Producers {
         if first == expected { Ok(None) } else { Err(out_of_order(expected)) }
     }
 
-    /// Takes in a batch that is in the log now, with its offsets assigned. Batches without a producer change nothing.
-    pub fn record(&mut self, header: &BatchHeader) {
+    /// Takes in a batch that is in the log now, with its offsets assigned. Batches without a producer change nothing. `now` is the
+    /// time of the broker's clock.
+    pub fn record(&mut self, header: &BatchHeader, now: Millis) {
         if !header.has_producer_id() || header.is_control() {
             return;
         }
@@ -171,6 +176,7 @@ impl Producers {
             state.count = 0;
         }
         state.last_timestamp = header.max_timestamp;
+        state.seen_ms = now;
         state.push(batch);
     }
 
@@ -179,10 +185,10 @@ impl Producers {
         self.entries.insert(producer_id, state);
     }
 
-    /// Forgets producers whose last batch is older than `before`. Open transactions stay. Returns how many were forgotten.
+    /// Forgets producers that were last seen before `before`. Open transactions stay. Returns how many were forgotten.
     pub fn expire(&mut self, before: Millis) -> usize {
         let count = self.entries.len();
-        self.entries.retain(|_, state| state.transaction_start.is_some() || state.last_timestamp >= before);
+        self.entries.retain(|_, state| state.transaction_start.is_some() || state.seen_ms >= before);
         count - self.entries.len()
     }
 
@@ -249,6 +255,9 @@ impl Hasher for IdHasher {
 mod tests {
     use super::*;
 
+    /// Long after the timestamps of the records.
+    const SEEN: Millis = 1_000_000;
+
     fn batch(producer_epoch: i16, base_sequence: i32, records: i32, base_offset: i64) -> BatchHeader {
         BatchHeader {
             base_offset,
@@ -271,7 +280,7 @@ mod tests {
         let mut producers = Producers::default();
         for header in batches {
             assert!(producers.check(header).unwrap().is_none());
-            producers.record(header);
+            producers.record(header, SEEN);
         }
         producers
     }
@@ -309,7 +318,7 @@ mod tests {
         let mut producers = fill(&[batch(0, i32::MAX - 1, 2, 0)]);
         let next = batch(0, 0, 3, 2);
         assert!(producers.check(&next).unwrap().is_none());
-        producers.record(&next);
+        producers.record(&next, SEEN);
         let across = fill(&[batch(0, i32::MAX, 3, 0)]);
         assert!(across.check(&batch(0, i32::MAX, 3, 0)).unwrap().is_some());
         assert!(across.check(&batch(0, 2, 1, 3)).unwrap().is_none());
@@ -319,17 +328,17 @@ mod tests {
     #[test]
     fn a_new_epoch_forgets_the_batches_of_the_old() {
         let mut producers = fill(&[batch(0, 0, 1, 0)]);
-        producers.record(&batch(1, 0, 1, 1));
+        producers.record(&batch(1, 0, 1, 1), SEEN);
         let found = producers.check(&batch(1, 0, 1, 9)).unwrap().unwrap();
         assert_eq!(found.first_offset(), 1);
         assert_eq!(producers.describe()[0].epoch, ProducerEpoch(1));
     }
 
     #[test]
-    fn silent_producers_expire() {
+    fn silent_producers_expire_by_the_brokers_clock_and_not_by_their_records() {
         let mut producers = fill(&[batch(0, 0, 1, 0)]);
-        assert_eq!(producers.expire(100), 0);
-        assert_eq!(producers.expire(101), 1);
+        assert_eq!(producers.expire(SEEN), 0);
+        assert_eq!(producers.expire(SEEN + 1), 1);
         assert!(producers.is_empty());
     }
 }

@@ -29,7 +29,8 @@ pub fn encode(producers: &Producers) -> Vec<u8> {
         bytes.extend(last.map_or(-1, |batch| batch.last_sequence).to_be_bytes());
         bytes.extend(last.map_or(-1, |batch| batch.last_offset).to_be_bytes());
         bytes.extend(last.map_or(0, |batch| batch.offset_delta).to_be_bytes());
-        bytes.extend(state.last_timestamp.to_be_bytes());
+        // Kafka expires producers by this time: the later one of the two keeps it from doing so too early, as it keeps us.
+        bytes.extend(state.last_timestamp.max(state.seen_ms).to_be_bytes());
         bytes.extend(state.coordinator_epoch.to_be_bytes());
         bytes.extend(state.transaction_start.unwrap_or(-1).to_be_bytes());
     }

@@ -83,12 +83,14 @@ impl Log {
         let _one_at_a_time = lock(&self.syncing);
         self.home.check()?;
         // ORDER: the end first; whatever was written before it is in the files that are synced after.
+        let untold_bytes = self.take_untold();
         let end = self.log_end_offset();
         self.sync_files().map_err(|error| self.home.fail("sync", &error))?;
         // ORDER: recovery looks for epochs only in batches above the recovery point.
         self.write_epochs()?;
         if self.is_recovered() {
             self.recovery_point.fetch_max(end.get(), Ordering::AcqRel);
+            self.publish_synced(end, untold_bytes);
         }
         Ok(end)
     }

@@ -150,7 +150,9 @@ impl Writer {
         if log.latest_epoch().is_none_or(|latest| epoch > latest) {
             log.assign_epoch(epoch, header.base_offset);
         }
-        self.producers.record(header);
+        if header.has_producer_id() {
+            self.producers.record(header, log.home.clock.now_ms());
+        }
         if self.first_timestamp.is_none() {
             self.first_timestamp = Some(header.max_timestamp);
         }
@@ -172,7 +174,7 @@ impl Writer {
         self.end_offset = header.next_offset();
         log.size_bytes.fetch_add(u64::from(size), Ordering::Relaxed);
         self.segment.publish(self.end_offset, self.position);
-        log.publish_end(self.end_offset, size as usize);
+        log.publish_end(self.end_offset, size as usize, config);
     }
 
     /// The time index entry that is due, if the largest timestamp grew since the last.
@@ -217,6 +219,7 @@ impl Writer {
         config: &TopicConfig,
     ) -> Result<(), Unusable> {
         if self.should_roll(header, size, now, config) {
+            log.home.check_space(0)?;
             self.roll(log, config)?;
         }
         let need = u32::try_from(size).unwrap_or(u32::MAX);
@@ -235,7 +238,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals the active segment and begins a new one at the log's end. Does nothing to an empty one.
+    /// Seals the active segment and begins a new one at the log's end. Does nothing to an empty one. May use the reserve of a disk
+    /// that is full: retention rolls to make room.
     ///
     /// # Errors
     /// [`Unusable`]; then the old segment stays active.
@@ -244,7 +248,6 @@ impl Writer {
             return Ok(());
         }
         let error = |error| log.home.write_error("roll", error);
-        log.home.check_space(0)?;
         let path = SegmentFile::Log.path(&log.directory(), self.end_offset);
         let file = Arc::new(log.home.volume.create_file(&path).map_err(error)?);
         let next = Arc::new(Segment::active(
@@ -319,7 +322,10 @@ pub(super) fn write_indexes(log: &Log, segment: &Segment) -> std::io::Result<()>
 /// A random part of `segment.jitter.ms`, at most `segment.ms`.
 pub(super) fn jitter_ms(config: &TopicConfig) -> Millis {
     let most = config.segment_jitter_ms.min(config.segment_ms);
-    u64::try_from(most).map_or(0, |most| i64::try_from(random::below(most)).unwrap_or_default())
+    match u64::try_from(most) {
+        Ok(most @ 1..) => i64::try_from(random::below(most)).unwrap_or_default(),
+        _ => 0,
+    }
 }
 
 /// `head` and `body` in one piece, if they fit.

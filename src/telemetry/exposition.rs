@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -127,10 +127,11 @@ impl Scrape<'_> {
     ) -> fmt::Result {
         let mut metric = self.encoder.encode_descriptor(name, help, None, kind)?;
         for (labels, value) in samples {
-            let mut sample = metric.encode_family(labels)?;
-            match kind {
-                MetricType::Counter => sample.encode_counter::<NoLabelSet, f64, f64>(value, None)?,
-                _ => sample.encode_gauge(value)?,
+            // A sample without labels has no braces: simple readers look for its bare name.
+            if labels.is_empty() {
+                encode_sample(&mut metric, kind, value)?;
+            } else {
+                encode_sample(&mut metric.encode_family(labels)?, kind, value)?;
             }
         }
         Ok(())
@@ -187,6 +188,13 @@ impl Collector for Everything {
 )]
 fn number(value: u64) -> f64 {
     value as f64
+}
+
+fn encode_sample(metric: &mut MetricEncoder<'_>, kind: MetricType, value: &f64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => metric.encode_counter::<NoLabelSet, f64, f64>(value, None),
+        _ => metric.encode_gauge(value),
+    }
 }
 
 fn seconds(nanoseconds: u64) -> f64 {

@@ -268,6 +268,14 @@ fn with_flush_ack_an_answer_means_synced() {
         append_ok(&log, batch(NOW, &[b"v"]));
         assert_eq!(log.recovery_point(), at(i + 1));
     }
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (ear, heard) = (std::sync::Arc::clone(&told), std::sync::Arc::downgrade(&log));
+    log.on_append(move |end, bytes| {
+        let synced = heard.upgrade().unwrap().recovery_point();
+        ear.lock().unwrap().push((end, synced, bytes > 0));
+    });
+    append_ok(&log, batch(NOW, &[b"v"]));
+    assert_eq!(*told.lock().unwrap(), [(at(6), at(6), true)], "counts only when synced");
     let every_third = fixture.log_of("third", 0, TopicConfig { flush_messages: Some(3), ..config() });
     append_ok(&every_third, batch(NOW, &[b"v"]));
     append_ok(&every_third, batch(NOW, &[b"v"]));

@@ -151,7 +151,10 @@ impl Session {
     /// The registration is gone: fenced from now on.
     pub fn lose(&self, epoch: BrokerEpoch) {
         if epoch.get() > 0 && self.lost_epoch.swap(epoch.get(), Ordering::AcqRel) != epoch.get() {
-            warn!(broker_epoch = %epoch, "registration is gone from etcd, registering again");
+            // Our own goodbye comes back on the watch too.
+            if !self.graceful.load(Ordering::Acquire) {
+                warn!(broker_epoch = %epoch, "registration is gone from etcd, registering again");
+            }
             self.wake.notify_one();
         }
     }

@@ -1,0 +1,65 @@
+//! A start without etcd, and two brokers under one node id.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use crate::etcd::{RealEtcd, Release};
+use crate::node::Node;
+use crate::skip;
+
+/// The start's own patience (30 s), and some for a busy machine.
+const GIVES_UP_WITHIN: Duration = Duration::from_secs(50);
+
+#[test]
+fn a_start_without_etcd_exits_with_69_and_says_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let mut node = Node::broker(data.path(), &format!("http://{address}"), &["node.id=1"]);
+    node.spawn();
+    let status = node.wait(GIVES_UP_WITHIN);
+    assert_eq!(status.code(), Some(69), "{}", node.output());
+    for expected in ["etcd is unreachable", "etcd.endpoints"] {
+        assert!(node.output().contains(expected), "{expected} is missing:\n{}", node.output());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_waits_for_an_etcd_that_comes_a_little_later() {
+    let mut etcd = match RealEtcd::start(Release::Current).await {
+        Ok(etcd) => etcd,
+        Err(why) => return skip::skip(&why),
+    };
+    etcd.kill();
+    let data = tempfile::tempdir().unwrap();
+    let mut node = Node::broker(data.path(), &etcd.endpoint(), &["node.id=1"]);
+    node.spawn();
+    let bound = node.port();
+    node.until("its start", Duration::from_secs(30), |_| TcpListener::bind(("127.0.0.1", bound)).is_err());
+    etcd.restart().await.unwrap();
+    node.wait_for_line(0, "ready", Duration::from_secs(20));
+    assert_eq!(node.admin("/readyz").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_broker_with_the_same_node_id_names_the_host_of_the_first() {
+    let etcd = match RealEtcd::start(Release::Current).await {
+        Ok(etcd) => etcd,
+        Err(why) => return skip::skip(&why),
+    };
+    let settings = ["node.id=7", "etcd.session.ttl=2s"];
+    let data = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let first = Node::broker(data[0].path(), &etcd.endpoint(), &settings).started();
+    let mut second = Node::broker(data[1].path(), &etcd.endpoint(), &settings);
+    second.spawn();
+    let begun = Instant::now();
+    let status = second.wait(GIVES_UP_WITHIN);
+    assert_eq!(status.code(), Some(78), "{}", second.output());
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert!(second.output().contains("node.id 7 is in use by"), "{}", second.output());
+    assert!(second.output().contains(host.trim()), "{}", second.output());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(first.admin("/readyz").0, 200);
+    assert_eq!(first.lines_with(0, "registration is gone"), 0, "the first one was left alone");
+}
