@@ -69,7 +69,11 @@ fn creation_error(error: &TopicError) -> ErrorCode {
 }
 
 /// The names to create, each once however often it is asked for.
-fn missing_topics(context: &RequestContext, image: &ClusterImage, request: &MetadataRequest) -> BTreeSet<String> {
+fn missing_topics(
+    context: &RequestContext,
+    image: &ClusterImage,
+    request: &MetadataRequest,
+) -> BTreeSet<String> {
     let allowed = context.broker.broker_config().auto_create_topics_enable
         && (context.version < 4 || request.allow_auto_topic_creation);
     if !allowed {
@@ -141,9 +145,7 @@ fn one_topic(
         (Some(_), Some(_)) => unknown(ErrorCode::InvalidRequest),
         (Some(name), None) => match image.topic(name) {
             Some(topic) => describe(image, topic),
-            None => {
-                unknown(failed.get(name.as_str()).copied().unwrap_or_else(|| missing(name)))
-            }
+            None => unknown(failed.get(name.as_str()).copied().unwrap_or_else(|| missing(name))),
         },
         (None, Some(id)) => match image.topics.get(&id).filter(|topic| !topic.deleting) {
             Some(topic) => describe(image, topic),
