@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build dist test lint unit metadata broker clients peers bench clean build-needs etcd
+.PHONY: help run build dist test lint unit metadata broker process clients peers bench clean build-needs etcd
 
 CARGO ?= cargo
 SETUP := tests/setup
@@ -40,6 +40,10 @@ metadata: build-needs etcd ## The metadata suite on the embedded store and on re
 
 broker: build-needs ## Raw frames against a broker in the test's process
 	$(RUN_CARGO_TEST) --test broker
+
+process: build-needs etcd ## Real processes: etcd taken away, kill -9, full disk, system calls, exit codes
+	@$(SETUP)/strace.sh
+	$(RUN_CARGO_TEST) --test process
 
 clients: build-needs peers ## Real clients and Apache Kafka's tools against the real binary
 	$(RUN_CARGO_TEST) --test clients

@@ -30,8 +30,8 @@ pub(super) struct Segment {
     /// End offset less base offset in the high half, end position in the low: read together, they fit together.
     tail: AtomicU64,
     largest_timestamp: AtomicI64,
-    /// Positions from here on were written by this process.
-    written_from: u32,
+    /// Positions from here on were written by this process, lately: `u32::MAX` once the segment is sealed, which may be read weeks later.
+    written_from: AtomicU32,
     map: ArcSwapOption<Map>,
     /// `None` for a sealed segment whose index was not loaded, or was dropped.
     index: RwLock<Option<OffsetIndex>>,
@@ -77,7 +77,7 @@ impl Segment {
             base_offset,
             tail: AtomicU64::new(pack(end_offset - base_offset, position)),
             largest_timestamp: AtomicI64::new(times.last().map_or(-1, |entry| entry.timestamp)),
-            written_from: position,
+            written_from: AtomicU32::new(position),
             map: ArcSwapOption::empty(),
             index: RwLock::new(Some(OffsetIndex::Memory(index))),
             times: Mutex::new(times),
@@ -95,7 +95,7 @@ impl Segment {
             base_offset,
             tail: AtomicU64::new(pack(end_offset - base_offset, position)),
             largest_timestamp: AtomicI64::new(UNKNOWN),
-            written_from: position,
+            written_from: AtomicU32::new(position),
             map: ArcSwapOption::empty(),
             index: RwLock::new(None),
             times: Mutex::new(Vec::new()),
@@ -220,7 +220,8 @@ impl Segment {
 
     /// Whether the bytes from `position` on were written so lately that they are in memory.
     fn is_hot(&self, position: u32) -> bool {
-        position >= self.written_from && position.saturating_add(HOT_BYTES) >= self.size_bytes()
+        position >= self.written_from.load(Ordering::Relaxed)
+            && position.saturating_add(HOT_BYTES) >= self.size_bytes()
     }
 
     /// Says [`Need::Pages`] if `range` is not in memory.
@@ -377,6 +378,7 @@ impl Segment {
             file.set_size(u64::from(position))?;
         }
         self.allocated.store(position, Ordering::Release);
+        self.written_from.store(u32::MAX, Ordering::Relaxed);
         *sealed = true;
         Ok(())
     }

@@ -11,6 +11,8 @@ use crate::kafka::{self, Producer};
 use crate::node::{Node, ketcd};
 use crate::{history, skip};
 
+/// The metadata in memory: only logs are on the small disk.
+const SETTINGS: [&str; 4] = ["--set", "dev.ephemeral=true", "--set", "log.retention.check.interval.ms=200"];
 /// What the filler leaves: the broker's reserve (16 MiB) and a little more.
 const LEFT_BYTES: u64 = 26 << 20;
 
@@ -56,16 +58,21 @@ async fn fill(producer: &mut Producer) -> ErrorCode {
     }
 }
 
+async fn set_retention(bootstrap: &str, ms: &str) {
+    let (code, message) = kafka::alter_topic(bootstrap, "t", "retention.ms", ms).await.unwrap();
+    assert_eq!(code, ErrorCode::None, "{message}");
+}
+
+/// Writes more than what may be left of space that was allocated before.
 async fn write_again(producer: &mut Producer) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        match producer.send_once(5).await {
-            ErrorCode::None => return,
-            error => {
-                assert_eq!(error, ErrorCode::KafkaStorageError);
-                assert!(Instant::now() < deadline, "writes do not resume");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+    let target = producer.next_number + 2_000;
+    while producer.next_number < target {
+        let code = producer.send_once(20).await;
+        if code != ErrorCode::None {
+            assert_eq!(code, ErrorCode::KafkaStorageError);
+            assert!(Instant::now() < deadline, "writes do not resume");
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }
@@ -76,7 +83,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_restart(
         Ok(disk) => disk,
         Err(why) => return skip::skip(&why),
     };
-    let mut node = Node::dev(&disk.path().join("log"), &["--set", "dev.ephemeral=true"]).started();
+    let mut node = Node::dev(&disk.path().join("log"), &SETTINGS).started();
     let pid = node.pid();
     let bootstrap = node.bootstrap();
     // Files of deleted segments go at once, not after a minute.
@@ -114,27 +121,23 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers_without_a_restart(
     assert_eq!(code, Some(0), "{text}");
     write_again(&mut producer).await;
 
+    // Full again, and room by retention, which needs a new segment before the active one can go.
+    assert_eq!(fill(&mut producer).await, ErrorCode::KafkaStorageError);
+    set_retention(&bootstrap, "1").await;
+    write_again(&mut producer).await;
+    set_retention(&bootstrap, "-1").await;
+
     // Full again, and room by DeleteRecords.
     assert_eq!(fill(&mut producer).await, ErrorCode::KafkaStorageError);
-    let end = i64::from(producer.next_number);
-    let (code, text) = ketcd(&[
-        "topic",
-        "trim",
-        "t",
-        "--partition",
-        "0",
-        "--before",
-        &(end / 2).to_string(),
-        "--yes",
-        "-b",
-        &bootstrap,
-    ]);
+    let kept = producer.next_number - 100;
+    let before = kept.to_string();
+    let (code, text) =
+        ketcd(&["topic", "trim", "t", "--partition", "0", "--before", &before, "--yes", "-b", &bootstrap]);
     assert_eq!(code, Some(0), "{text}");
     write_again(&mut producer).await;
-    let found = kafka::read_all(&bootstrap, "t", 0, end / 2).await;
-    assert_eq!(found.first().map(|record| i64::from(record.number)), Some(end / 2));
-    assert_eq!(found.last().map(|record| record.number), Some(producer.next_number - 1));
-    assert_eq!(found.len() as i64, i64::from(producer.next_number) - end / 2);
+    let found = kafka::read_all(&bootstrap, "t", 0, i64::from(kept)).await;
+    let numbers: Vec<_> = found.iter().map(|record| record.number).collect();
+    assert_eq!(numbers, (kept..producer.next_number).collect::<Vec<_>>());
     assert!(node.metric("ketcd_sys_blocked_calls_total") == 0.0);
     assert!(node.stop().success(), "{}", node.output());
 }

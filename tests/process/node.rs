@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,6 +32,7 @@ pub struct Node {
     child: Option<Child>,
     port: u16,
     output: Arc<Output>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Node {
@@ -62,7 +64,7 @@ impl Node {
 
     fn new(arguments: Vec<String>, port: u16) -> Self {
         let program = vec![env!("CARGO_BIN_EXE_ketcd").to_owned()];
-        Self { program, arguments, child: None, port, output: Arc::default() }
+        Self { program, arguments, child: None, port, output: Arc::default(), readers: Vec::new() }
     }
 
     /// Runs it under another program, `strace` for one.
@@ -101,8 +103,10 @@ impl Node {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {:?}: {error}", self.program));
-        follow(child.stdout.take().unwrap(), Arc::clone(&self.output));
-        follow(child.stderr.take().unwrap(), Arc::clone(&self.output));
+        self.readers = vec![
+            follow(child.stdout.take().unwrap(), Arc::clone(&self.output)),
+            follow(child.stderr.take().unwrap(), Arc::clone(&self.output)),
+        ];
         self.child = Some(child);
     }
 
@@ -183,6 +187,8 @@ impl Node {
         let mut child = self.child.take().expect("it runs");
         loop {
             if let Some(status) = child.try_wait().unwrap() {
+                // Its last words may still be on their way.
+                self.readers.drain(..).for_each(|reader| reader.join().unwrap());
                 return status;
             }
             if Instant::now() > deadline {
@@ -240,13 +246,13 @@ impl Drop for Node {
     }
 }
 
-fn follow(from: impl Read + Send + 'static, output: Arc<Output>) {
+fn follow(from: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             output.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             output.more.notify_all();
         }
-    });
+    })
 }
 
 /// A port P that is free together with P + 100 and P + 200.

@@ -122,16 +122,20 @@ async fn a_fetch_of_pages_that_are_not_in_memory_faults_on_no_data_thread() {
     assert!(node.metric("ketcd_sys_blocked_calls_total") == 0.0);
 }
 
-/// Writes the segments to the disk and asks the kernel to forget their pages. How many there are.
+/// Writes the sealed segments to the disk and asks the kernel to forget their pages. How many there are. The active one stays: what
+/// was just written is in memory, and the broker counts on that.
 fn drop_from_memory(partition: &Path) -> usize {
-    let mut count = 0;
-    for file in std::fs::read_dir(partition).unwrap().flatten() {
-        let opened = std::fs::File::open(file.path()).unwrap();
+    let files = std::fs::read_dir(partition).unwrap().flatten().map(|file| file.path());
+    let mut segments: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    segments.sort();
+    segments.pop();
+    for path in segments.iter().flat_map(|path| [path.clone(), path.with_extension("index")]) {
+        let opened = std::fs::File::open(path).unwrap();
         opened.sync_all().unwrap();
         rustix::fs::fadvise(&opened, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        count += usize::from(file.file_name().to_string_lossy().ends_with(".log"));
     }
-    count
+    segments.len()
 }
 
 /// Major page faults of each data thread so far, by thread id.
