@@ -1,5 +1,7 @@
 //! What the benches of the log share.
 
+#![allow(dead_code, reason = "each bench uses a part of this")]
+
 use std::path::Path;
 use std::sync::Arc;
 

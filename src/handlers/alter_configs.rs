@@ -10,9 +10,10 @@ use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
-use super::wire::{Failure, config_entity};
+use super::wire::{Failure, config_entity, repeated};
 use crate::broker::configs::{ConfigChange, KeyChange};
 use crate::config::AlterOp;
+use crate::protocol::error::ErrorCode;
 
 pub struct AlterConfigs;
 
@@ -24,10 +25,12 @@ impl Api for AlterConfigs {
     fn handle(context: &RequestContext, request: AlterConfigsRequest) -> Handled<AlterConfigsResponse> {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
-            let changed = request
-                .resources
-                .into_iter()
-                .map(|resource| alter(&context, resource, request.validate_only));
+            let key = |one: &AlterConfigsResource| (one.resource_type, one.resource_name.clone());
+            let repeated = repeated(request.resources.iter().map(key));
+            let changed = request.resources.into_iter().map(|resource| {
+                let twice = repeated.contains(&key(&resource));
+                alter(&context, resource, twice, request.validate_only)
+            });
             AlterConfigsResponse::default().with_responses(join_all(changed).await)
         }))
     }
@@ -36,9 +39,14 @@ impl Api for AlterConfigs {
 async fn alter(
     context: &RequestContext,
     resource: AlterConfigsResource,
+    twice: bool,
     validate_only: bool,
 ) -> AlterConfigsResourceResponse {
-    let entity = config_entity(resource.resource_type, &resource.resource_name);
+    let entity = if twice {
+        Err(Failure::new(ErrorCode::InvalidRequest, "the request names the resource more than once"))
+    } else {
+        config_entity(resource.resource_type, &resource.resource_name)
+    };
     let outcome = match entity {
         Ok(entity) => context
             .broker

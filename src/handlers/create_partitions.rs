@@ -10,7 +10,8 @@ use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse
 
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
-use super::wire::Failure;
+use super::wire::{Failure, repeated, text};
+use crate::protocol::error::ErrorCode;
 use crate::types::BrokerId;
 
 pub struct CreatePartitions;
@@ -27,10 +28,11 @@ impl Api for CreatePartitions {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
             let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-            let raised = request
-                .topics
-                .into_iter()
-                .map(|topic| raise(&context, topic, request.validate_only, timeout));
+            let repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
+            let raised = request.topics.into_iter().map(|topic| {
+                let twice = repeated.contains(&topic.name);
+                raise(&context, topic, twice, request.validate_only, timeout)
+            });
             CreatePartitionsResponse::default().with_results(join_all(raised).await)
         }))
     }
@@ -39,9 +41,16 @@ impl Api for CreatePartitions {
 async fn raise(
     context: &RequestContext,
     topic: CreatePartitionsTopic,
+    twice: bool,
     validate_only: bool,
     timeout: Duration,
 ) -> CreatePartitionsTopicResult {
+    if twice {
+        return CreatePartitionsTopicResult::default()
+            .with_name(topic.name)
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_error_message(Some(text("the request names the topic more than once")));
+    }
     let added = topic.assignments.map(|assignments| {
         assignments
             .into_iter()

@@ -14,7 +14,7 @@ use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
-use super::wire::{Failure, text};
+use super::wire::{Failure, repeated, text};
 use crate::broker::topics::{CreatedTopic, TopicError, TopicSpec};
 use crate::protocol::error::ErrorCode;
 use crate::types::BrokerId;
@@ -30,22 +30,14 @@ impl Api for CreateTopics {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
             let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-            let repeated = repeated_names(&request.topics);
+            let repeated = repeated(request.topics.iter().map(|topic| topic.name.clone()));
             let made = request.topics.into_iter().map(|topic| {
-                let twice = repeated.get(topic.name.as_str()).is_some_and(|count| *count > 1);
+                let twice = repeated.contains(&topic.name);
                 create(&context, topic, twice, request.validate_only, timeout)
             });
             CreateTopicsResponse::default().with_topics(join_all(made).await)
         }))
     }
-}
-
-fn repeated_names(topics: &[CreatableTopic]) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for topic in topics {
-        *counts.entry(topic.name.as_str().to_owned()).or_insert(0) += 1;
-    }
-    counts
 }
 
 async fn create(

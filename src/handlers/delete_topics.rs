@@ -10,7 +10,7 @@ use kafka_protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
-use super::wire::{Failure, topic_name};
+use super::wire::{Failure, repeated, topic_name};
 use crate::metadata::image::ClusterImage;
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicId;
@@ -28,8 +28,12 @@ impl Api for DeleteTopics {
             let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
             let named =
                 request.topic_names.into_iter().map(|name| DeleteTopicState::default().with_name(Some(name)));
-            let all = request.topics.into_iter().chain(named);
-            let deleted = all.map(|topic| delete(&context, topic, timeout));
+            let all: Vec<_> = request.topics.into_iter().chain(named).collect();
+            let repeated = repeated(all.iter().map(|topic| (topic.name.clone(), topic.topic_id)));
+            let deleted = all.into_iter().map(|topic| {
+                let twice = repeated.contains(&(topic.name.clone(), topic.topic_id));
+                delete(&context, topic, twice, timeout)
+            });
             DeleteTopicsResponse::default().with_responses(join_all(deleted).await)
         }))
     }
@@ -38,10 +42,14 @@ impl Api for DeleteTopics {
 async fn delete(
     context: &RequestContext,
     asked: DeleteTopicState,
+    twice: bool,
     timeout: Duration,
 ) -> DeletableTopicResult {
     let image = context.broker.image();
     let outcome = match find(&image, &asked) {
+        _ if twice => {
+            Err(Failure::new(ErrorCode::InvalidRequest, "the request names the topic more than once"))
+        }
         Ok(id) => context
             .broker
             .delete_topic(id, timeout)

@@ -4,6 +4,7 @@
 //!   authorized operations, v10 topic ids (KIP-516), v13 top-level error (KIP-1102).
 //! - A topic that does not exist is created when client and `auto.create.topics.enable` allow it: the answer waits for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ impl Api for Metadata {
         let image = context.broker.image();
         let missing = missing_topics(context, &image, &request);
         if missing.is_empty() {
-            return Handled::Now(answer(context, &image, &request, &[]));
+            return Handled::Now(answer(context, &image, &request, &BTreeMap::new()));
         }
         let context = context.clone();
         Handled::Later(Box::pin(async move {
@@ -48,7 +49,7 @@ impl Api for Metadata {
                 let made = context.broker.create_topic(spec, false, AUTO_CREATE_TIMEOUT).await;
                 (name, made.err())
             });
-            let failed: Vec<_> = join_all(created)
+            let failed: BTreeMap<_, _> = join_all(created)
                 .await
                 .into_iter()
                 .filter_map(|(name, error)| error.map(|error| (name, creation_error(&error))))
@@ -67,11 +68,16 @@ fn creation_error(error: &TopicError) -> ErrorCode {
     }
 }
 
-fn missing_topics(context: &RequestContext, image: &ClusterImage, request: &MetadataRequest) -> Vec<String> {
+/// The names to create, each once however often it is asked for.
+fn missing_topics(
+    context: &RequestContext,
+    image: &ClusterImage,
+    request: &MetadataRequest,
+) -> BTreeSet<String> {
     let allowed = context.broker.broker_config().auto_create_topics_enable
         && (context.version < 4 || request.allow_auto_topic_creation);
     if !allowed {
-        return Vec::new();
+        return BTreeSet::new();
     }
     let named = request.topics.iter().flatten().filter_map(|topic| topic.name.as_ref());
     named.filter(|name| image.topic(name).is_none()).map(|name| name.as_str().to_owned()).collect()
@@ -81,7 +87,7 @@ fn answer(
     context: &RequestContext,
     image: &ClusterImage,
     request: &MetadataRequest,
-    failed: &[(String, ErrorCode)],
+    failed: &BTreeMap<String, ErrorCode>,
 ) -> MetadataResponse {
     let listener = &context.connection.listener;
     let brokers = image.brokers.values().filter_map(|broker| {
@@ -123,7 +129,7 @@ fn one_topic(
     context: &RequestContext,
     image: &ClusterImage,
     asked: &MetadataRequestTopic,
-    failed: &[(String, ErrorCode)],
+    failed: &BTreeMap<String, ErrorCode>,
 ) -> MetadataResponseTopic {
     let unknown = |code: ErrorCode| {
         let name = asked.name.clone();
@@ -139,10 +145,7 @@ fn one_topic(
         (Some(_), Some(_)) => unknown(ErrorCode::InvalidRequest),
         (Some(name), None) => match image.topic(name) {
             Some(topic) => describe(image, topic),
-            None => {
-                let failure = failed.iter().find(|(failed, _)| failed == name.as_str());
-                unknown(failure.map_or_else(|| missing(name), |(_, code)| *code))
-            }
+            None => unknown(failed.get(name.as_str()).copied().unwrap_or_else(|| missing(name))),
         },
         (None, Some(id)) => match image.topics.get(&id).filter(|topic| !topic.deleting) {
             Some(topic) => describe(image, topic),

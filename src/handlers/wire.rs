@@ -1,5 +1,7 @@
 //! Small conversions between wire types and ours, shared by handlers.
 
+use std::collections::BTreeSet;
+
 use kafka_protocol::messages::{BrokerId as WireBrokerId, TopicName as WireTopicName};
 use kafka_protocol::protocol::StrBytes;
 
@@ -87,6 +89,17 @@ impl Failure {
     pub fn text(&self) -> Option<StrBytes> {
         Some(text(&self.message))
     }
+}
+
+/// What a request names more than once. Kafka refuses each of it: one answer cannot tell of two outcomes.
+pub fn repeated<T: Ord>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
+    let (mut seen, mut repeated) = (BTreeSet::new(), BTreeSet::new());
+    for one in all {
+        if let Some(first) = seen.replace(one) {
+            repeated.insert(first);
+        }
+    }
+    repeated
 }
 
 const RESOURCE_TOPIC: i8 = 2;

@@ -157,6 +157,23 @@ async fn a_request_of_too_many_elements_closes_the_connection() {
 }
 
 #[tokio::test]
+async fn very_many_names_are_answered_in_time() {
+    let mut socket = wire::open(shared()).await;
+    let count = 100_000;
+    let mut body = BytesMut::new();
+    body.put_i32(count);
+    for name in 0..count {
+        let name = format!("no/{name}");
+        body.put_i16(name.len() as i16);
+        body.put_slice(name.as_bytes());
+    }
+    // Metadata v1 tries to create each of them.
+    let answer = wire::exchange(&mut socket, &wire::request(3, 1, 6, &body)).await.answer();
+    assert_eq!(answer[..4], 6i32.to_be_bytes());
+    still_serves().await;
+}
+
+#[tokio::test]
 async fn many_large_requests_do_not_lose_a_record() {
     let mut peer = peer().await;
     let topic = topic(&mut peer, "large").await.name;

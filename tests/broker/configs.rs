@@ -273,3 +273,20 @@ async fn broker_and_cluster_values_are_told_by_their_source() {
     }
     broker.stop().await;
 }
+
+#[tokio::test]
+async fn a_resource_twice_in_one_request_is_refused() {
+    let mut peer = peer().await;
+    let topic = topic(&mut peer, "twice").await.name;
+    let resources = ["1000", "2000"].map(|value| {
+        let config = AlterableConfig::default().with_name(text("retention.ms")).with_value(Some(text(value)));
+        AlterConfigsResource::default()
+            .with_resource_type(TOPIC)
+            .with_resource_name(text(&topic))
+            .with_configs(vec![config])
+    });
+    let request = IncrementalAlterConfigsRequest::default().with_resources(resources.to_vec());
+    let answer = peer.call_at(&request, 1).await.unwrap();
+    assert!(answer.responses.iter().all(|it| it.error_code == INVALID_REQUEST), "{answer:?}");
+    assert_eq!(one(&mut peer, TOPIC, &topic, "retention.ms").await.config_source, FROM_DEFAULT);
+}

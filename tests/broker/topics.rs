@@ -274,3 +274,22 @@ async fn partitions_are_added_and_old_records_stay() {
     assert_eq!(values_of(fetch(&mut peer, &topic.name, 0, 0).await.records.as_ref()), ["first"]);
     assert_eq!(fetch(&mut peer, &topic.name, 4, 0).await.error_code, UNKNOWN_TOPIC_OR_PARTITION);
 }
+
+#[tokio::test]
+async fn what_a_request_names_twice_is_refused_and_left_alone() {
+    let mut peer = peer().await;
+    let (twice, once) = (topic(&mut peer, "twice").await.name, topic(&mut peer, "once").await.name);
+    let all = [&twice, &once, &twice];
+    let raise = all.map(|name| {
+        CreatePartitionsTopic::default().with_name(named(name)).with_count(2).with_assignments(None)
+    });
+    let request = CreatePartitionsRequest::default().with_topics(raise.to_vec()).with_timeout_ms(30_000);
+    let answer = peer.call_at(&request, 3).await.unwrap();
+    let expected = [INVALID_REQUEST, 0, INVALID_REQUEST];
+    assert_eq!(answer.results.iter().map(|it| it.error_code).collect::<Vec<_>>(), expected);
+    let states = all.map(|name| DeleteTopicState::default().with_name(Some(named(name))));
+    let answer = peer.call_at(&delete(states.to_vec()), 6).await.unwrap();
+    assert_eq!(answer.responses.iter().map(|it| it.error_code).collect::<Vec<_>>(), expected);
+    assert!(exists(&mut peer, &twice).await && !exists(&mut peer, &once).await);
+    assert_eq!(fetch(&mut peer, &twice, 1, 0).await.error_code, UNKNOWN_TOPIC_OR_PARTITION);
+}
