@@ -128,7 +128,7 @@ pub enum MetadataError {
     },
     /// etcd went back in time (rule E13).
     #[error(
-        "etcd is at revision {now}, this node has seen {seen}: it was restored from a backup or wiped; if that was intended, accept it with etcd.accept.rollback=true"
+        "etcd is at revision {now}, this node has seen {seen}: it was restored from a backup, or wiped, or is another etcd; check etcd.endpoints, and if the restore was intended accept it with etcd.accept.rollback=true"
     )]
     RolledBack {
         /// The highest revision seen.

@@ -135,9 +135,7 @@ impl Registrar {
         if registry.map_err(unreachable)? {
             return Err(MetadataError::SharedWithKubernetes);
         }
-        if now < seen && !self.options.accept_rollback {
-            return Err(MetadataError::RolledBack { seen, now });
-        }
+        let rolled_back = now < seen && !self.options.accept_rollback;
         let expected = self.options.known_cluster_id.clone().or(state.cluster_id);
         let key = match stored {
             Some(stored) => {
@@ -153,8 +151,13 @@ impl Registrar {
                 if let Some(expected) = expected.filter(|expected| *expected != value.cluster_id) {
                     return Err(MetadataError::ClusterIdMismatch { expected, found: value.cluster_id });
                 }
+                // Only now: the revisions of another cluster's etcd say nothing.
+                if rolled_back {
+                    return Err(MetadataError::RolledBack { seen, now });
+                }
                 ClusterKey::Stands(stored.value)
             }
+            None if rolled_back => return Err(MetadataError::RolledBack { seen, now }),
             None => {
                 if let Some(expected) = &expected
                     && !self.options.accept_rollback
