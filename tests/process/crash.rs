@@ -1,5 +1,6 @@
 //! kill -9 at any moment: what was acknowledged is there, once, in order (points 3 and 13).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -67,6 +68,7 @@ async fn nothing_acknowledged_is_lost_or_repeated_by_kills_at_any_moment() {
         node.until("an acknowledged batch", Duration::from_secs(60), |_| {
             acked.load(Ordering::Relaxed) > before || running.iter().any(tokio::task::JoinHandle::is_finished)
         });
+        kafka::created(&bootstrap, &format!("life-{kill}"), 1, &[]).await;
         tokio::time::sleep(pauses.next()).await;
         node.kill();
         assert!(!data.path().join(".kafka_cleanshutdown").exists(), "marked clean after kill {kill}");
@@ -80,6 +82,15 @@ async fn nothing_acknowledged_is_lost_or_repeated_by_kills_at_any_moment() {
     assert!(producers.iter().any(|producer| producer.retries > 0), "no kill met a request");
 
     check_everything(&bootstrap, &producers).await;
+    let (code, topics) = ketcd(&["topic", "list", "-b", &bootstrap]);
+    assert_eq!(code, Some(0), "{topics}");
+    let names: BTreeSet<_> = topics.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    for kill in 0..KILLS {
+        assert!(
+            names.contains(format!("life-{kill}").as_str()),
+            "topic life-{kill} was acknowledged: {topics}"
+        );
+    }
     assert!(node.stop().success(), "{}", node.output());
     assert!(data.path().join(".kafka_cleanshutdown").exists(), "a stop on SIGTERM is clean");
     let (code, report) = ketcd(&["log", "verify", "--records", data.path().to_str().unwrap()]);

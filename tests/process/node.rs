@@ -170,6 +170,10 @@ impl Node {
     /// kill -9: no goodbye, no flush.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // What strace runs would outlive it.
+            for below in children(child.id()) {
+                kill_process(below, Signal::KILL).ok();
+            }
             child.kill().ok();
             child.wait().ok();
         }
@@ -253,6 +257,12 @@ fn follow(from: impl Read + Send + 'static, output: Arc<Output>) -> JoinHandle<(
             output.more.notify_all();
         }
     })
+}
+
+/// The processes that a process started with its first thread.
+pub fn children(pid: u32) -> Vec<Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
 }
 
 /// A port P that is free together with P + 100 and P + 200.

@@ -63,3 +63,53 @@ async fn a_second_broker_with_the_same_node_id_names_the_host_of_the_first() {
     assert_eq!(first.admin("/readyz").0, 200);
     assert_eq!(first.lines_with(0, "registration is gone"), 0, "the first one was left alone");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_without_etcd_is_clean_and_takes_bounded_time() {
+    let mut etcd = match RealEtcd::start(Release::Current).await {
+        Ok(etcd) => etcd,
+        Err(why) => return skip::skip(&why),
+    };
+    let data = tempfile::tempdir().unwrap();
+    let settings = ["node.id=1", "etcd.session.ttl=2s"];
+    for frozen in [false, true] {
+        let mut node = Node::broker(data.path(), &etcd.endpoint(), &settings).started();
+        if frozen {
+            etcd.freeze();
+        } else {
+            etcd.kill();
+        }
+        let begun = Instant::now();
+        let status = node.stop();
+        assert_eq!(status.code(), Some(0), "{}", node.output());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(data.path().join(".kafka_cleanshutdown").exists());
+        if frozen {
+            etcd.thaw();
+        } else {
+            etcd.restart().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_of_one_cluster_is_not_started_on_another_clusters_etcd() {
+    let servers = [RealEtcd::start(Release::Current).await, RealEtcd::start(Release::Current).await];
+    let [Ok(own), Ok(other)] = servers else { return skip::skip("no current etcd: run tests/setup/etcd.sh") };
+    let (data, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut node = Node::broker(data.path(), &own.endpoint(), &["node.id=1"]).started();
+    assert!(node.stop().success());
+    // An etcd that nobody used, then one that holds another cluster.
+    for others in [None, Some(others.path())] {
+        if let Some(others) = others {
+            assert!(Node::broker(others, &other.endpoint(), &["node.id=2"]).started().stop().success());
+        }
+        let mut lost = Node::broker(data.path(), &other.endpoint(), &["node.id=1"]);
+        lost.spawn();
+        assert_eq!(lost.wait(GIVES_UP_WITHIN).code(), Some(78), "{}", lost.output());
+        assert!(lost.output().contains("cluster"), "{}", lost.output());
+        assert!(lost.output().contains("etcd.endpoints"), "a cure: {}", lost.output());
+    }
+    node.start();
+    assert_eq!(node.admin("/readyz").0, 200);
+}
