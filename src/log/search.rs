@@ -10,10 +10,8 @@ use super::error::ReadError;
 use super::handle::Log;
 use super::segment::{Need, Segment, next_position};
 use super::step::Step;
+use super::validate::DECOMPRESSED_BYTES_MAX;
 use super::writer::offset;
-
-/// No batch decompresses to more than its length fields can say.
-const DECOMPRESSED_BYTES_MAX: usize = i32::MAX as usize;
 
 /// A record that was found by its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

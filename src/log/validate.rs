@@ -13,8 +13,8 @@ use super::error::AppendError;
 
 /// Bits of a batch's attributes that name its codec.
 const ATTRIBUTE_CODEC: i16 = 0x07;
-/// No batch decompresses to more: the length fields of its records would overflow.
-const DECOMPRESSED_BYTES_MAX: usize = i32::MAX as usize;
+/// A batch that decompresses to more is refused where the broker must look inside: so much memory one storage thread may take (rule X4).
+pub(super) const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 /// The wire's "no timestamp": not checked against bounds.
 const NO_TIMESTAMP: Millis = -1;
 

@@ -1,4 +1,5 @@
-//! Requests that are cut short or lie about their lengths, for every API.
+//! Requests that are cut short or lie about their lengths, for every API. What decoding them may allocate is measured in
+//! `tests/guard_hostile.rs`, where nothing else runs.
 
 use std::sync::Arc;
 
@@ -87,7 +88,6 @@ async fn every_prefix_of_every_request_closes_the_connection() {
 
 #[tokio::test]
 async fn hostile_numbers_anywhere_are_answered_or_close_the_connection() {
-    let before = resident_bytes();
     let patterns: [&[u8]; 5] = [
         &[0x7f, 0xff, 0xff, 0xff],
         &[0xff, 0xff, 0xff, 0xff],
@@ -115,8 +115,6 @@ async fn hostile_numbers_anywhere_are_answered_or_close_the_connection() {
     );
     assert!(sent.await > 5_000);
     still_serves().await;
-    let grown = resident_bytes().saturating_sub(before);
-    assert!(grown < 400 << 20, "{grown} bytes more are resident");
 }
 
 #[tokio::test]
@@ -183,9 +181,4 @@ async fn many_large_requests_do_not_lose_a_record() {
     }
     let (_, _, end, _) = list_offset(&mut peer, &topic, 0, -1).await;
     assert_eq!(end, 20);
-}
-
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
 }
