@@ -95,7 +95,7 @@ impl Node {
     /// Starts the process and does not wait.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let mut child = Command::new(&self.program[0])
+        let mut child = without_settings(&self.program[0])
             .args(&self.program[1..])
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -279,9 +279,20 @@ fn free_port() -> u16 {
     }
 }
 
+/// A command that does not see the settings of the test run: variables of these names are keys to a broker.
+fn without_settings(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if ["KETCD_", "KAFKA_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Runs `ketcd` with `arguments` to its end: exit code and everything printed.
 pub fn ketcd(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_ketcd")).args(arguments).output().unwrap();
+    let output = without_settings(env!("CARGO_BIN_EXE_ketcd")).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
