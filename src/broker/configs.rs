@@ -66,6 +66,20 @@ impl ConfigChangeError {
 }
 
 impl ConfigChange {
+    /// The change for the audit trail: whose, and which keys. Never their values: those may be secrets.
+    fn told(&self, entity: &ConfigEntity) -> String {
+        let whose = match entity {
+            ConfigEntity::Topic(name) => format!("topic {name}"),
+            ConfigEntity::Broker(id) => format!("broker {id}"),
+            ConfigEntity::ClusterDefault => "all brokers".to_owned(),
+            ConfigEntity::ClientMetrics(name) => format!("client metrics {name}"),
+            ConfigEntity::Group(name) => format!("group {name}"),
+        };
+        let keys: Vec<&str> = self.keys.iter().map(|key| key.name.as_str()).collect();
+        let how = if self.replace { "replaced" } else { "changed" };
+        format!("{how} configuration of {whose}: {}", keys.join(", "))
+    }
+
     /// The entity's configuration after the change.
     fn apply(
         &self,
@@ -123,6 +137,7 @@ impl Broker {
         entity: ConfigEntity,
         change: ConfigChange,
         validate_only: bool,
+        who: &str,
     ) -> Result<(), ConfigChangeError> {
         let image = self.image();
         check_entity(&image, &entity)?;
@@ -136,6 +151,7 @@ impl Broker {
             return Ok(());
         }
         let (same, whose) = (entity.clone(), entity.clone());
+        let what = change.told(&entity);
         // Decided anew if somebody else changed the entity meanwhile.
         let again =
             move |current: &BTreeMap<String, String>| change.apply(&config, &image, me, &same, current);
@@ -143,6 +159,7 @@ impl Broker {
             metadata::AlterError::Refused(error) => ConfigChangeError::invalid(&whose, error),
             metadata::AlterError::Metadata(error) => ConfigChangeError::Metadata(error),
         })?;
+        self.audit(who, what, revision);
         Ok(self.wait_until_applied(revision, APPLY_TIMEOUT).await?)
     }
 }

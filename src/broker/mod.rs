@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::config::{BrokerConfig, Config};
 use crate::log::LogDirs;
 use crate::metadata::image::ClusterImage;
-use crate::metadata::{Metadata, MetadataError};
+use crate::metadata::{AuditEntry, Metadata, MetadataError};
 use crate::types::{BrokerId, Clock};
 
 pub use partitions::{Partitions, Topic};
@@ -119,6 +119,11 @@ impl Broker {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(MetadataError::NotYetVisible { revision, waited: timeout }),
         }
+    }
+
+    /// Says in the audit trail that `what` was done on behalf of `who`.
+    pub(crate) fn audit(&self, who: &str, what: String, revision: i64) {
+        self.metadata.audit(AuditEntry { who: who.to_owned(), what, revision });
     }
 
     /// Ends every wait for data: parked fetches answer with what there is.

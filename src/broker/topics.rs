@@ -27,6 +27,8 @@ pub struct TopicSpec {
     pub assignment: Option<Vec<Vec<BrokerId>>>,
     /// Configuration overrides.
     pub configs: BTreeMap<String, String>,
+    /// On whose behalf, for the audit trail.
+    pub who: String,
 }
 
 /// A topic that was made, or would be.
@@ -125,6 +127,8 @@ impl Broker {
                 MetadataError::AlreadyExists { .. } => TopicError::Exists(created.name.clone()),
                 error => TopicError::Metadata(error),
             })?;
+        let count = created.assignment.len();
+        self.audit(&spec.who, format!("created topic {} with {count} partitions", created.name), revision);
         self.wait_until_applied(revision, timeout).await?;
         Ok(created)
     }
@@ -166,6 +170,7 @@ impl Broker {
         added: Option<Vec<Vec<BrokerId>>>,
         validate_only: bool,
         timeout: Duration,
+        who: &str,
     ) -> Result<(), TopicError> {
         let image = self.image();
         let topic = image.topic(name).ok_or_else(|| TopicError::NotFound(name.to_owned()))?;
@@ -185,6 +190,7 @@ impl Broker {
             return Ok(());
         }
         let revision = self.metadata().create_partitions(topic.id, topic.partitions.len(), added).await?;
+        self.audit(who, format!("raised topic {name} to {count} partitions"), revision);
         Ok(self.wait_until_applied(revision, timeout).await?)
     }
 
@@ -192,7 +198,7 @@ impl Broker {
     ///
     /// # Errors
     /// As [`Broker::create_topic`].
-    pub async fn delete_topic(&self, id: TopicId, timeout: Duration) -> Result<(), TopicError> {
+    pub async fn delete_topic(&self, id: TopicId, timeout: Duration, who: &str) -> Result<(), TopicError> {
         if !self.broker_config().delete_topic_enable {
             return Err(TopicError::DeletionDisabled);
         }
@@ -203,6 +209,7 @@ impl Broker {
             .filter(|topic| !topic.deleting)
             .ok_or_else(|| TopicError::NotFound(id.to_string()))?;
         let revision = self.metadata().delete_topic(topic.id).await?;
+        self.audit(who, format!("deleted topic {}", topic.name), revision);
         Ok(self.wait_until_applied(revision, timeout).await?)
     }
 }

@@ -50,7 +50,7 @@ async fn alter(
     let outcome = match entity {
         Ok(entity) => context
             .broker
-            .alter_config(entity, whole(&resource), validate_only)
+            .alter_config(entity, whole(&resource), validate_only, &context.who())
             .await
             .map_err(|error| Failure::new(errors::of_config_change(&error), error)),
         Err(failure) => Err(failure),

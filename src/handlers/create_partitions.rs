@@ -57,8 +57,10 @@ async fn raise(
             .map(|one| one.broker_ids.into_iter().map(|id| BrokerId(id.0)).collect())
             .collect()
     });
-    let raised =
-        context.broker.create_partitions(&topic.name, topic.count, added, validate_only, timeout).await;
+    let raised = context
+        .broker
+        .create_partitions(&topic.name, topic.count, added, validate_only, timeout, &context.who())
+        .await;
     let result = CreatePartitionsTopicResult::default().with_name(topic.name);
     match raised {
         Ok(()) => result,

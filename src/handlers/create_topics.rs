@@ -48,7 +48,7 @@ async fn create(
     timeout: Duration,
 ) -> CreatableTopicResult {
     let name = topic.name.clone();
-    let outcome = match spec_of(topic, twice) {
+    let outcome = match spec_of(topic, twice, context.who()) {
         Ok(spec) => context.broker.create_topic(spec, validate_only, timeout).await,
         Err(error) => Err(error),
     };
@@ -67,7 +67,7 @@ async fn create(
     }
 }
 
-fn spec_of(topic: CreatableTopic, twice: bool) -> Result<TopicSpec, TopicError> {
+fn spec_of(topic: CreatableTopic, twice: bool, who: String) -> Result<TopicSpec, TopicError> {
     if twice {
         return Err(TopicError::InvalidRequest("the request names the topic more than once".to_owned()));
     }
@@ -98,6 +98,7 @@ fn spec_of(topic: CreatableTopic, twice: bool) -> Result<TopicSpec, TopicError> 
         partitions: (topic.num_partitions != -1).then_some(topic.num_partitions),
         replication_factor: (topic.replication_factor != -1).then(|| i32::from(topic.replication_factor)),
         assignment: assignment.map(|by_index| by_index.into_values().collect()),
+        who,
         configs,
     })
 }

@@ -52,7 +52,7 @@ async fn delete(
         }
         Ok(id) => context
             .broker
-            .delete_topic(id, timeout)
+            .delete_topic(id, timeout, &context.who())
             .await
             .map(|()| id)
             .map_err(|error| Failure::new(errors::of_topic(&error), error)),

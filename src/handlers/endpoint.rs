@@ -27,6 +27,15 @@ pub struct RequestContext {
     pub client_id: Option<StrBytes>,
 }
 
+impl RequestContext {
+    /// Who asks, for the audit trail: the client id and the address.
+    #[must_use]
+    pub fn who(&self) -> String {
+        let client_id = self.client_id.as_ref().map_or("", StrBytes::as_str);
+        format!("{client_id}@{}", self.connection.peer.ip())
+    }
+}
+
 /// How a handler answers.
 pub enum Handled<R> {
     /// The answer is ready.

@@ -55,7 +55,7 @@ async fn alter(
     let outcome = match (entity, operations(&resource)) {
         (Ok(entity), Ok(ops)) => context
             .broker
-            .alter_config(entity, ops, validate_only)
+            .alter_config(entity, ops, validate_only, &context.who())
             .await
             .map_err(|error| Failure::new(errors::of_config_change(&error), error)),
         (Err(failure), _) | (_, Err(failure)) => Err(failure),

@@ -45,7 +45,7 @@ impl Api for Metadata {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
             let created = missing.into_iter().map(|name| async {
-                let spec = TopicSpec { name: name.clone(), ..TopicSpec::default() };
+                let spec = TopicSpec { name: name.clone(), who: context.who(), ..TopicSpec::default() };
                 let made = context.broker.create_topic(spec, false, AUTO_CREATE_TIMEOUT).await;
                 (name, made.err())
             });

@@ -186,7 +186,7 @@ fn perf_measures_what_it_says() {
 }
 
 #[test]
-fn metadata_is_shown_and_watched() {
+fn metadata_and_who_changed_it_are_shown_and_watched() {
     let broker = Broker::start();
     let Some(etcd) = broker.etcd.as_deref() else { return };
     let before = run(&["meta", "get", "--etcd", etcd, "-o", "json"]).json();
@@ -206,6 +206,11 @@ fn metadata_is_shown_and_watched() {
     let change = lines.find(|line| line.as_ref().unwrap().contains(&topic)).unwrap().unwrap();
     let change: Value = serde_json::from_str(&change).unwrap();
     assert!(change["mod_revision"].as_i64() > revision, "{change}");
+    let audited = format!("created topic {topic} with 1 partitions");
+    let entry = lines.find(|line| line.as_ref().unwrap().contains(&audited)).unwrap().unwrap();
+    let entry: Value = serde_json::from_str(&entry).unwrap();
+    assert!(entry["key"].as_str().unwrap().contains("/audit/"), "{entry}");
+    assert!(entry.to_string().contains("ketcd-cli@127.0.0.1"), "{entry}");
     watch.kill().unwrap();
     watch.wait().unwrap();
 }
