@@ -22,6 +22,7 @@ pub mod log;
 pub mod metadata;
 // Floor 3
 pub mod controller;
+pub mod coordinator;
 pub mod replication;
 // Floor 4
 pub mod broker;

@@ -106,7 +106,7 @@ impl fmt::Display for Offset {
 }
 
 /// The UUID of a topic (KIP-516). Written as Kafka writes it: 22 characters of unpadded URL-safe base64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct TopicId(Uuid);
 
 impl TopicId {

@@ -1,0 +1,417 @@
+//! One shard: every group of one partition of `__consumer_offsets`, and the one way in.
+
+use std::collections::BTreeMap;
+
+use super::classic::ClassicGroup;
+use super::command::{
+    Answer, Command, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState, JoinAnswer, LeaveAnswer,
+    ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch, OffsetFetchAnswer,
+    SyncAnswer,
+};
+use super::consumer::ConsumerGroup;
+use super::offsets::Offsets;
+use super::records::Record;
+use super::settings::GroupSettings;
+use super::timers::{TimerKey, Timers};
+use super::turn::{Context, Now, Ticket, Turn};
+use crate::metadata::image::ClusterImage;
+use crate::protocol::error::ErrorCode;
+use crate::types::Millis;
+
+/// A group of either kind.
+#[derive(Debug)]
+pub enum Group {
+    /// Clients assign; also groups of nothing but offsets.
+    Classic(ClassicGroup),
+    /// The server assigns (KIP-848).
+    Consumer(ConsumerGroup),
+}
+
+/// The groups of one partition of `__consumer_offsets`.
+#[derive(Debug, Default)]
+pub struct GroupShard {
+    groups: BTreeMap<Name, Group>,
+    offsets: Offsets,
+    timers: Timers,
+}
+
+impl GroupShard {
+    /// Takes over one record of the log, oldest first, before [`GroupShard::loaded`].
+    pub fn replay(&mut self, record: Record) {
+        match record {
+            Record::OffsetCommit { group, topic, partition, value } => {
+                self.offsets.replay(&group, &topic, partition, value);
+            }
+            Record::Group { group, value: Some(value) } => {
+                self.groups.insert(group.clone(), Group::Classic(ClassicGroup::replayed(group, value)));
+            }
+            Record::Group { group, value: None } => {
+                if matches!(self.groups.get(&group), Some(Group::Classic(_))) {
+                    self.groups.remove(&group);
+                }
+            }
+            record => ConsumerGroup::replay(&mut self.groups, record),
+        }
+    }
+
+    /// Everything is replayed: sessions begin, groups of nothing but offsets come to be. From now on steps are taken.
+    pub fn loaded(&mut self, now: Now, settings: &GroupSettings, image: &ClusterImage) -> Turn {
+        for group in self.offsets.groups() {
+            self.groups
+                .entry(group.clone())
+                .or_insert_with(|| Group::Classic(ClassicGroup::new(group.clone(), now)));
+        }
+        let mut turn = Turn::default();
+        let mut context = Context { now, settings, image, timers: &mut self.timers, turn: &mut turn };
+        for group in self.groups.values_mut() {
+            match group {
+                Group::Classic(group) => group.loaded(&mut context),
+                Group::Consumer(group) => group.loaded(&mut context),
+            }
+        }
+        context.timers.set(TimerKey::Expiry, now.elapsed_ms + settings.offsets_retention_check_interval_ms);
+        turn
+    }
+
+    /// The next deadline, on the clock of [`Now::elapsed_ms`].
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.timers.next()
+    }
+
+    /// Takes one step. The answer to `ticket` is in this turn or in a later one.
+    pub fn step(
+        &mut self,
+        now: Now,
+        settings: &GroupSettings,
+        image: &ClusterImage,
+        ticket: Ticket,
+        command: Command,
+    ) -> Turn {
+        let mut turn = Turn::default();
+        let mut context = Context { now, settings, image, timers: &mut self.timers, turn: &mut turn };
+        let context = &mut context;
+        let groups = &mut self.groups;
+        let offsets = &mut self.offsets;
+        match command {
+            Command::Join(request) => {
+                let group = request.group.clone();
+                let joined = match groups.get_mut(&group) {
+                    Some(Group::Classic(group)) => group.join(context, request, ticket),
+                    Some(Group::Consumer(group)) => group.join(context, request, ticket),
+                    None if request.member.is_empty() => {
+                        let mut new = ClassicGroup::new(group.clone(), now);
+                        new.join(context, request, ticket);
+                        groups.insert(group.clone(), Group::Classic(new));
+                    }
+                    None => context.answer(
+                        ticket,
+                        Answer::Join(JoinAnswer::refused(ErrorCode::UnknownMemberId, request.member)),
+                    ),
+                };
+                settle(groups, &group, context);
+                joined
+            }
+            Command::Sync(request) => {
+                let group = request.group.clone();
+                match groups.get_mut(&group) {
+                    Some(Group::Classic(group)) => group.sync(context, request, ticket),
+                    Some(Group::Consumer(group)) => group.sync(context, request, ticket),
+                    None => {
+                        let answer = SyncAnswer { error: ErrorCode::UnknownMemberId, ..Default::default() };
+                        context.answer(ticket, Answer::Sync(answer));
+                    }
+                }
+                settle(groups, &group, context);
+            }
+            Command::Heartbeat(request) => match groups.get_mut(&request.group) {
+                Some(Group::Classic(group)) => group.heartbeat(context, &request, ticket),
+                Some(Group::Consumer(group)) => group.heartbeat_classic(context, &request, ticket),
+                None => context.answer(ticket, Answer::Heartbeat(ErrorCode::UnknownMemberId)),
+            },
+            Command::Leave(request) => {
+                let group = request.group.clone();
+                match groups.get_mut(&group) {
+                    Some(Group::Classic(group)) => group.leave(context, request, ticket),
+                    Some(Group::Consumer(group)) => group.leave(context, request, ticket),
+                    None => {
+                        let members =
+                            request.members.into_iter().map(|m| (m, ErrorCode::UnknownMemberId)).collect();
+                        context
+                            .answer(ticket, Answer::Leave(LeaveAnswer { error: ErrorCode::None, members }));
+                    }
+                }
+                settle(groups, &group, context);
+            }
+            Command::ConsumerHeartbeat(request) => {
+                let group = request.group.clone();
+                ConsumerGroup::heartbeat(groups, context, request, ticket);
+                settle(groups, &group, context);
+            }
+            Command::CommitOffsets(request) => {
+                let answer = commit(groups, offsets, context, &request);
+                context.answer(ticket, Answer::CommitOffsets(answer));
+            }
+            Command::FetchOffsets(request) => {
+                let answer = fetch(groups, offsets, context, &request);
+                context.answer(ticket, Answer::FetchOffsets(answer));
+            }
+            Command::DeleteOffsets(request) => {
+                let answer = delete_offsets(groups, offsets, context, &request);
+                context.answer(ticket, Answer::DeleteOffsets(answer));
+            }
+            Command::List => {
+                let listed = groups.iter().map(|(name, group)| group.listed(name)).collect();
+                context.answer(ticket, Answer::List(listed));
+            }
+            Command::DescribeClassic(name) => {
+                let described = match groups.get(&name) {
+                    Some(Group::Classic(group)) => group.described(),
+                    Some(Group::Consumer(_)) => not_classic(name),
+                    None => DescribedGroup::not_found(name),
+                };
+                context.answer(ticket, Answer::DescribeClassic(described));
+            }
+            Command::DescribeConsumer(name) => {
+                let described = match groups.get(&name) {
+                    Some(Group::Consumer(group)) => group.described(context.image),
+                    Some(Group::Classic(_)) => not_consumer(name),
+                    None => DescribedConsumerGroup::not_found(name),
+                };
+                context.answer(ticket, Answer::DescribeConsumer(described));
+            }
+            Command::DeleteGroup(name) => {
+                let error = delete_group(groups, offsets, context, &name);
+                context.answer(ticket, Answer::DeleteGroup(error));
+            }
+        }
+        turn
+    }
+
+    /// Acts on every deadline that is due.
+    pub fn tick(&mut self, now: Now, settings: &GroupSettings, image: &ClusterImage) -> Turn {
+        let mut turn = Turn::default();
+        while let Some(key) = self.timers.pop_due(now.elapsed_ms) {
+            let mut context = Context { now, settings, image, timers: &mut self.timers, turn: &mut turn };
+            let context = &mut context;
+            match &key {
+                TimerKey::Expiry => {
+                    expire(&mut self.groups, &mut self.offsets, context);
+                    let next = now.elapsed_ms + settings.offsets_retention_check_interval_ms;
+                    context.timers.set(TimerKey::Expiry, next);
+                }
+                TimerKey::Join(name)
+                | TimerKey::Sync(name)
+                | TimerKey::Session(name, _)
+                | TimerKey::PendingMember(name, _)
+                | TimerKey::ConsumerSession(name, _)
+                | TimerKey::ConsumerRebalance(name, _)
+                | TimerKey::Assignment(name)
+                | TimerKey::ConsumerClassic(name, _) => {
+                    let name = name.clone();
+                    match self.groups.get_mut(&name) {
+                        Some(Group::Classic(group)) => group.on_timer(context, &key),
+                        Some(Group::Consumer(group)) => group.on_timer(context, &key),
+                        None => {}
+                    }
+                    settle(&mut self.groups, &name, context);
+                }
+            }
+        }
+        turn
+    }
+
+    /// The image changed: topics were made, grown or deleted.
+    pub fn image_changed(&mut self, now: Now, settings: &GroupSettings, image: &ClusterImage) -> Turn {
+        let mut turn = Turn::default();
+        let mut context = Context { now, settings, image, timers: &mut self.timers, turn: &mut turn };
+        self.offsets.forget_deleted_topics(&mut context);
+        for group in self.groups.values_mut() {
+            if let Group::Consumer(group) = group {
+                group.image_changed(&mut context);
+            }
+        }
+        turn
+    }
+
+    /// The committed offsets of all groups, for the lag metrics.
+    #[must_use]
+    pub const fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+}
+
+impl Group {
+    /// Its line of ListGroups.
+    #[must_use]
+    pub fn listed(&self, name: &Name) -> ListedGroup {
+        match self {
+            Self::Classic(group) => ListedGroup {
+                group: name.clone(),
+                protocol_type: group.protocol_type(),
+                state: group.state(),
+                kind: GroupKind::Classic,
+            },
+            Self::Consumer(group) => ListedGroup {
+                group: name.clone(),
+                protocol_type: "consumer".into(),
+                state: group.state(),
+                kind: GroupKind::Consumer,
+            },
+        }
+    }
+
+    /// Whether a member reads `topic`, so that its offsets are in use.
+    #[must_use]
+    pub fn reads(&self, topic: &str) -> bool {
+        match self {
+            Self::Classic(group) => group.reads(topic),
+            Self::Consumer(group) => group.reads(topic),
+        }
+    }
+}
+
+/// A group of the new protocol whose last members all speak the classic one becomes a classic group; one that never was anything is
+/// forgotten.
+fn settle(groups: &mut BTreeMap<Name, Group>, name: &Name, context: &mut Context<'_>) {
+    if let Some(Group::Consumer(group)) = groups.get_mut(name)
+        && let Some(classic) = group.downgraded(context)
+    {
+        groups.insert(name.clone(), Group::Classic(classic));
+    }
+    if let Some(Group::Classic(group)) = groups.get(name)
+        && group.never_was()
+    {
+        groups.remove(name);
+    }
+}
+
+fn commit(
+    groups: &mut BTreeMap<Name, Group>,
+    offsets: &mut Offsets,
+    context: &mut Context<'_>,
+    request: &OffsetCommit,
+) -> Vec<(Name, Vec<(i32, ErrorCode)>)> {
+    let now = context.now;
+    let checked = match groups.get_mut(&request.group) {
+        Some(Group::Classic(group)) => group.check_commit(context, request),
+        Some(Group::Consumer(group)) => group.check_commit(context, request),
+        None if request.generation < 0 => {
+            let name = request.group.clone();
+            groups.insert(name.clone(), Group::Classic(ClassicGroup::new(name, now)));
+            Ok(())
+        }
+        None => Err(ErrorCode::IllegalGeneration),
+    };
+    match checked {
+        Ok(()) => {
+            let group = groups.get(&request.group);
+            offsets.commit(context, request, |topic, partition| match group {
+                Some(Group::Consumer(group)) => group.check_partition(request, topic, partition),
+                _ => ErrorCode::None,
+            })
+        }
+        Err(code) => {
+            let refused = |topic: &super::command::CommitTopic| {
+                (topic.name.clone(), topic.partitions.iter().map(|p| (p.index, code)).collect())
+            };
+            request.topics.iter().map(refused).collect()
+        }
+    }
+}
+
+fn fetch(
+    groups: &BTreeMap<Name, Group>,
+    offsets: &Offsets,
+    context: &Context<'_>,
+    request: &OffsetFetch,
+) -> OffsetFetchAnswer {
+    let error = match groups.get(&request.group) {
+        Some(Group::Classic(group)) => group.check_fetch(request),
+        Some(Group::Consumer(group)) => group.check_fetch(context, request),
+        None if request.epoch < 0 => ErrorCode::None,
+        None => ErrorCode::GroupIdNotFound,
+    };
+    if error == ErrorCode::None {
+        OffsetFetchAnswer { error, topics: offsets.fetch(request) }
+    } else {
+        OffsetFetchAnswer { error, topics: Vec::new() }
+    }
+}
+
+fn delete_offsets(
+    groups: &BTreeMap<Name, Group>,
+    offsets: &mut Offsets,
+    context: &mut Context<'_>,
+    request: &OffsetDelete,
+) -> OffsetDeleteAnswer {
+    let group = match groups.get(&request.group) {
+        None => return OffsetDeleteAnswer { error: ErrorCode::GroupIdNotFound, topics: Vec::new() },
+        Some(Group::Classic(group)) => match group.check_offset_delete() {
+            ErrorCode::None => groups.get(&request.group),
+            error => return OffsetDeleteAnswer { error, topics: Vec::new() },
+        },
+        other => other,
+    };
+    let topics = offsets.delete(context, request, |topic| group.is_some_and(|group| group.reads(topic)));
+    OffsetDeleteAnswer { error: ErrorCode::None, topics }
+}
+
+fn delete_group(
+    groups: &mut BTreeMap<Name, Group>,
+    offsets: &mut Offsets,
+    context: &mut Context<'_>,
+    name: &Name,
+) -> ErrorCode {
+    match groups.get_mut(name) {
+        None => return ErrorCode::GroupIdNotFound,
+        Some(Group::Classic(group)) if group.state() != GroupState::Empty => {
+            return ErrorCode::NonEmptyGroup;
+        }
+        Some(Group::Consumer(group)) if group.state() != GroupState::Empty => {
+            return ErrorCode::NonEmptyGroup;
+        }
+        Some(Group::Classic(group)) => group.write_tombstones(context),
+        Some(Group::Consumer(group)) => group.write_tombstones(context),
+    }
+    offsets.delete_group(context, name);
+    groups.remove(name);
+    ErrorCode::None
+}
+
+/// Forgets offsets that were kept long enough, and groups that have nothing left.
+fn expire(groups: &mut BTreeMap<Name, Group>, offsets: &mut Offsets, context: &mut Context<'_>) {
+    let mut gone = Vec::new();
+    for (name, group) in groups.iter_mut() {
+        let none_left = match &*group {
+            Group::Classic(classic) => {
+                offsets.expire(context, name, classic.unused_since(), |t| group.reads(t))
+            }
+            Group::Consumer(_) => offsets.expire(context, name, None, |t| group.reads(t)),
+        };
+        let empty = match group {
+            Group::Classic(group) => group.state() == GroupState::Empty,
+            Group::Consumer(group) => group.state() == GroupState::Empty,
+        };
+        if none_left && empty {
+            match group {
+                Group::Classic(group) => group.write_tombstones(context),
+                Group::Consumer(group) => group.write_tombstones(context),
+            }
+            gone.push(name.clone());
+        }
+    }
+    for name in gone {
+        groups.remove(&name);
+    }
+}
+
+fn not_classic(name: Name) -> DescribedGroup {
+    let message = format!("Group {name} is not a classic group.");
+    DescribedGroup { message: Some(message), ..DescribedGroup::not_found(name) }
+}
+
+fn not_consumer(name: Name) -> DescribedConsumerGroup {
+    let message = format!("Group {name} is not a consumer group.");
+    DescribedConsumerGroup { message: Some(message), ..DescribedConsumerGroup::not_found(name) }
+}
