@@ -25,6 +25,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
 mod incremental_alter_configs;
 mod init_producer_id;
 mod list_offsets;
@@ -43,6 +44,7 @@ pub static REGISTRY: &[Endpoint] = &[
     raw_endpoint::<fetch::Fetch>(),
     endpoint::<list_offsets::ListOffsets>(),
     endpoint::<metadata::Metadata>(),
+    endpoint::<find_coordinator::FindCoordinator>(),
     endpoint::<api_versions::ApiVersions>(),
     endpoint::<create_topics::CreateTopics>(),
     endpoint::<delete_topics::DeleteTopics>(),
