@@ -4,10 +4,21 @@
 //! assignment. This room knows no group state and no epochs; how members get from what they have to what they should have is
 //! `consumer`'s.
 //!
-//! Kafka 4 took rack awareness out of its server-side assignors. Here [`uniform`] keeps as much of it as is free: among partitions that
-//! have to change hands anyway it prefers a member in the rack of a replica. [`range`] does not: contiguous ranges leave no choice.
+//! [`uniform`] balances the number of partitions per member and moves as few as it can; [`range`] gives each member the same range of
+//! every topic, so that topics that belong together stay together, and is not sticky (nor is Kafka 4's).
+//!
+//! Kafka 4 took rack awareness out of its server-side assignors. Here [`uniform`] keeps as much of it as is free: a partition
+//! that changes hands anyway goes to a member in the rack of one of its replicas, where that costs no balance. [`range`] does not:
+//! ranges leave no choice.
 //!
 //! Read first: [`assign`].
+
+mod layout;
+mod racks;
+pub mod range;
+#[cfg(test)]
+mod tests;
+pub mod uniform;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -76,7 +87,8 @@ pub enum AssignError {
 /// About O((partitions + members + subscriptions) log members), no clone of what it borrows.
 pub fn assign(name: &str, spec: &GroupSpec<'_>) -> Result<Assignment, AssignError> {
     match name {
-        "uniform" | "range" => Ok(spec.members.keys().map(|m| (m.clone(), NOTHING.clone())).collect()),
+        uniform::NAME => Ok(uniform::assign(spec)),
+        range::NAME => Ok(range::assign(spec)),
         _ => Err(AssignError::Unknown { name: name.to_owned() }),
     }
 }
