@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::config::{BrokerConfig, Config};
+use crate::coordinator::runtime::GroupCoordinator;
 use crate::log::LogDirs;
 use crate::metadata::image::ClusterImage;
 use crate::metadata::{AuditEntry, Metadata, MetadataError};
@@ -33,6 +34,7 @@ pub struct Broker {
     log_dirs: Arc<LogDirs>,
     partitions: Partitions,
     sessions: sessions::FetchSessions,
+    groups: Arc<GroupCoordinator>,
     clock: Clock,
     /// Revision of the newest image that reconcile has carried out.
     applied: watch::Sender<i64>,
@@ -49,6 +51,7 @@ impl Broker {
             log_dirs,
             partitions: Partitions::default(),
             sessions: sessions::FetchSessions::new(slots),
+            groups: Arc::new(GroupCoordinator {}),
             clock,
             applied: watch::Sender::new(0),
         })
@@ -94,6 +97,12 @@ impl Broker {
     #[must_use]
     pub const fn sessions(&self) -> &sessions::FetchSessions {
         &self.sessions
+    }
+
+    /// The group coordinator.
+    #[must_use]
+    pub const fn groups(&self) -> &Arc<GroupCoordinator> {
+        &self.groups
     }
 
     /// The time.
