@@ -207,14 +207,12 @@ fn check_epoch(member: &Member, request: &ConsumerHeartbeat) -> Result<(), Refus
     }
     if request.epoch != 0
         && request.epoch < current.epoch
-        && (request.epoch != current.previous_epoch
-            || !is_subset(request.owned.as_ref(), &current.assigned))
+        && (request.epoch != current.previous_epoch || !is_subset(request.owned.as_ref(), &current.assigned))
     {
         return fenced("smaller");
     }
     if current.state == MemberState::Unknown && request.owned.as_ref().is_none_or(|owned| !owned.is_empty()) {
-        let message =
-            "The consumer group member is in a unknown state. The member must abandon all its partitions and rejoin.";
+        let message = "The consumer group member is in a unknown state. The member must abandon all its partitions and rejoin.";
         return Err(Refused::new(ErrorCode::FencedMemberEpoch, message));
     }
     Ok(())

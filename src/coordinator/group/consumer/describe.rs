@@ -2,9 +2,7 @@
 
 use super::ConsumerGroup;
 use super::member::{Member, Owned, by_id, owned_by_id};
-use crate::coordinator::group::command::{
-    DescribedConsumer, DescribedConsumerGroup, Name, PartitionsById,
-};
+use crate::coordinator::group::command::{DescribedConsumer, DescribedConsumerGroup, Name, PartitionsById};
 use crate::coordinator::group::turn::Context;
 use crate::metadata::image::ClusterImage;
 use crate::protocol::error::ErrorCode;
@@ -22,7 +20,11 @@ impl ConsumerGroup {
             epoch: self.epoch,
             assignment_epoch: self.assignment_epoch,
             assignor: self.assignor(context.settings),
-            members: self.members.values().map(|member| self.described_member(context.image, member)).collect(),
+            members: self
+                .members
+                .values()
+                .map(|member| self.described_member(context.image, member))
+                .collect(),
         }
     }
 

@@ -91,10 +91,7 @@ impl ConsumerGroup {
         let (group, member) = (self.group.clone(), id.clone());
         self.write(context, Record::ConsumerMember { group, member, value: Some(before.metadata) });
         let (group, member) = (self.group.clone(), id.clone());
-        self.write(
-            context,
-            Record::TargetAssignmentMember { group, member, value: Some(by_id(&target)) },
-        );
+        self.write(context, Record::TargetAssignmentMember { group, member, value: Some(by_id(&target)) });
         let (group, member) = (self.group.clone(), id.clone());
         self.write(context, Record::CurrentAssignment { group, member, value: Some(current.value()) });
     }
@@ -148,9 +145,7 @@ fn leave(
     };
     let member = match &request.instance {
         None => group.members.get(&request.member).ok_or_else(|| group.unknown(&request.member))?,
-        Some(instance) => {
-            group.check_instance(group.static_member(instance), &request.member, instance)?
-        }
+        Some(instance) => group.check_instance(group.static_member(instance), &request.member, instance)?,
     };
     let id = member.id.clone();
     if request.epoch == LEAVE_FOR_A_WHILE {

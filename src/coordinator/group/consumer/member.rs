@@ -77,13 +77,7 @@ impl Default for Current {
 
 impl Current {
     /// At `epoch`, with the epoch before remembered.
-    pub(super) fn next(
-        &self,
-        epoch: i32,
-        state: MemberState,
-        assigned: Owned,
-        pending: Owned,
-    ) -> Self {
+    pub(super) fn next(&self, epoch: i32, state: MemberState, assigned: Owned, pending: Owned) -> Self {
         Self { epoch, previous_epoch: self.epoch, state, assigned, pending }
     }
 

@@ -64,7 +64,8 @@ impl<F: Fn(TopicId, i32) -> bool> Reconciliation<'_, F> {
 
     /// Topics that are not subscribed any more are given up at once, before there is a new target.
     fn follow_subscription(&self, current: &Current) -> Current {
-        if !self.subscription_changed || current.assigned.keys().all(|topic| self.subscribed.contains(topic)) {
+        if !self.subscription_changed || current.assigned.keys().all(|topic| self.subscribed.contains(topic))
+        {
             return current.clone();
         }
         let (assigned, dropped): (Owned, Owned) =

@@ -73,7 +73,9 @@ impl ConsumerGroup {
                 }
             }
             Record::RegularExpression { regex, value, .. } => self.set_matches(regex, value.as_ref()),
-            Record::ConsumerGroup { value: None, .. } | Record::Group { .. } | Record::OffsetCommit { .. } => {}
+            Record::ConsumerGroup { value: None, .. }
+            | Record::Group { .. }
+            | Record::OffsetCommit { .. } => {}
         }
     }
 

@@ -39,7 +39,8 @@ impl ConsumerGroup {
 
     /// The assignor that most members wish, else the broker's default. Of equals the first by name.
     pub(super) fn assignor(&self, settings: &GroupSettings) -> Name {
-        let wished = self.index.assignors.iter().filter(|(name, _)| settings.consumer_assignors.contains(name));
+        let wished =
+            self.index.assignors.iter().filter(|(name, _)| settings.consumer_assignors.contains(name));
         let most = wished.rev().max_by_key(|(_, members)| **members).map(|(name, _)| name);
         most.or(settings.consumer_assignors.first()).cloned().unwrap_or_default()
     }
