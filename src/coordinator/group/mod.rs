@@ -15,4 +15,6 @@ pub mod records;
 pub mod settings;
 pub mod shard;
 pub mod timers;
+#[cfg(test)]
+mod transcripts;
 pub mod turn;
