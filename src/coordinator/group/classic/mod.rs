@@ -22,7 +22,7 @@ mod join;
 mod leave;
 pub(in crate::coordinator::group) mod member;
 mod rebalance;
-mod subscription;
+pub(in crate::coordinator::group) mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
