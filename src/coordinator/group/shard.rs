@@ -251,6 +251,18 @@ impl GroupShard {
         turn
     }
 
+    /// What it holds, for tests.
+    #[cfg(test)]
+    pub(super) const fn groups(&self) -> &BTreeMap<Name, Group> {
+        &self.groups
+    }
+
+    /// Its deadlines, for tests.
+    #[cfg(test)]
+    pub(super) const fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
     /// The committed offsets of all groups, for the lag metrics.
     #[must_use]
     pub const fn offsets(&self) -> &Offsets {
