@@ -33,8 +33,8 @@ mod topic_values;
 pub mod value;
 
 pub use alter::{
-    AlterError, AlterOp, BrokerScope, Change, validate_broker_change, validate_topic_change,
-    validate_topic_configs,
+    AlterError, AlterOp, BrokerScope, Change, validate_broker_change, validate_group_change,
+    validate_topic_change, validate_topic_configs,
 };
 pub use broker::{AdvertisedListener, BrokerConfig, EtcdConfig, EtcdEndpoints, ListenerConfig, LogFormat};
 pub use describe::{ConfigRow, ConfigSource, Synonym};

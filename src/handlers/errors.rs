@@ -106,7 +106,7 @@ pub const fn of_config_change(error: &ConfigChangeError) -> ErrorCode {
     match error {
         ConfigChangeError::NoSuchTopic(_) => ErrorCode::UnknownTopicOrPartition,
         ConfigChangeError::NoSuchBroker(_) => ErrorCode::InvalidRequest,
-        ConfigChangeError::InvalidTopic(error) => of_alter(error),
+        ConfigChangeError::Invalid(error) => of_alter(error),
         // KAFKA-13609: Kafka's own, kept for its clients.
         ConfigChangeError::InvalidBroker(_) => ErrorCode::InvalidRequest,
         ConfigChangeError::Metadata(error) => of_metadata(error),

@@ -3,6 +3,7 @@
 //! The names, types, defaults, rules and update modes are Kafka's; `tests` below compares them with what Apache Kafka's own
 //! definitions print, and lists the few deliberate differences. Documentation texts are ketcd's.
 
+pub(super) mod group;
 mod groups;
 mod kraft;
 mod listeners;
@@ -113,6 +114,10 @@ pub static BROKER_KEYS: LazyLock<Scope> = LazyLock::new(|| Scope::new(BROKER, No
 /// Topic keys.
 pub static TOPIC_KEYS: LazyLock<Scope> =
     LazyLock::new(|| Scope::new(&[topic::SECTIONS, ours::TOPIC_SECTIONS], Some(Update::Topic)));
+
+/// Keys of a single group.
+pub static GROUP_KEYS: LazyLock<Scope> =
+    LazyLock::new(|| Scope::new(&[group::SECTIONS], Some(Update::Group)));
 
 /// The topic key whose value `broker_key` gives where a topic has none of its own.
 #[must_use]

@@ -79,6 +79,7 @@ fn every_key_of_kafka_is_known_with_its_type_default_rule_and_update_mode() {
             Update::PerBroker => "per-broker",
             Update::ClusterWide => "cluster-wide",
             Update::Topic => "topic",
+            Update::Group => "group",
         };
         compare("update", kafka.fields[6], update);
         let twins: Vec<String> = key

@@ -180,7 +180,7 @@ impl GroupShard {
             }
             Command::DescribeConsumer(name) => {
                 let described = match groups.get(&name) {
-                    Some(Group::Consumer(group)) => group.described(context.image),
+                    Some(Group::Consumer(group)) => group.described(context),
                     Some(Group::Classic(_)) => not_consumer(name),
                     None => DescribedConsumerGroup::not_found(name),
                 };

@@ -261,6 +261,15 @@ impl ClassicGroup {
         context.timers.cancel(&TimerKey::Sync(self.group.clone()));
     }
 
+    /// Members have to join again, for a reason that is nobody's doing.
+    pub(in crate::coordinator::group) fn begin_rebalance(
+        &mut self,
+        context: &mut Context<'_>,
+        what: &'static str,
+    ) {
+        self.prepare_rebalance(context, &rebalance::Reason::of(what));
+    }
+
     /// Comes to `phase` now.
     fn enter(&mut self, phase: Phase, now: Now) {
         self.phase = phase;
