@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::classic::ClassicGroup;
+use super::classic::{ClassicGroup, refused_outright};
 use super::command::{
     Answer, Command, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState, JoinAnswer, LeaveAnswer,
     ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch, OffsetFetchAnswer,
     SyncAnswer,
 };
 use super::consumer::ConsumerGroup;
-use super::offsets::Offsets;
+use super::offsets::{Aging, Offsets};
 use super::records::Record;
 use super::settings::GroupSettings;
 use super::timers::{TimerKey, Timers};
@@ -95,22 +95,28 @@ impl GroupShard {
         let offsets = &mut self.offsets;
         match command {
             Command::Join(request) => {
+                if let Some(error) = refused_outright(context.settings, &request) {
+                    let answer = JoinAnswer::refused(error, Name::default());
+                    context.answer(ticket, Answer::Join(answer));
+                    return turn;
+                }
                 let group = request.group.clone();
-                let joined = match groups.get_mut(&group) {
+                match groups.get_mut(&group) {
                     Some(Group::Classic(group)) => group.join(context, request, ticket),
                     Some(Group::Consumer(group)) => group.join(context, request, ticket),
                     None if request.member.is_empty() => {
                         let mut new = ClassicGroup::new(group.clone(), now);
                         new.join(context, request, ticket);
-                        groups.insert(group.clone(), Group::Classic(new));
+                        if !new.never_was() {
+                            groups.insert(group.clone(), Group::Classic(new));
+                        }
                     }
                     None => context.answer(
                         ticket,
                         Answer::Join(JoinAnswer::refused(ErrorCode::UnknownMemberId, request.member)),
                     ),
-                };
+                }
                 settle(groups, &group, context);
-                joined
             }
             Command::Sync(request) => {
                 let group = request.group.clone();
@@ -174,7 +180,7 @@ impl GroupShard {
             }
             Command::DescribeConsumer(name) => {
                 let described = match groups.get(&name) {
-                    Some(Group::Consumer(group)) => group.described(context.image),
+                    Some(Group::Consumer(group)) => group.described(context),
                     Some(Group::Classic(_)) => not_consumer(name),
                     None => DescribedConsumerGroup::not_found(name),
                 };
@@ -271,18 +277,12 @@ impl Group {
     }
 }
 
-/// A group of the new protocol whose last members all speak the classic one becomes a classic group; one that never was anything is
-/// forgotten.
+/// A group of the new protocol whose last members all speak the classic one becomes a classic group.
 fn settle(groups: &mut BTreeMap<Name, Group>, name: &Name, context: &mut Context<'_>) {
     if let Some(Group::Consumer(group)) = groups.get_mut(name)
         && let Some(classic) = group.downgraded(context)
     {
         groups.insert(name.clone(), Group::Classic(classic));
-    }
-    if let Some(Group::Classic(group)) = groups.get(name)
-        && group.never_was()
-    {
-        groups.remove(name);
     }
 }
 
@@ -384,10 +384,8 @@ fn expire(groups: &mut BTreeMap<Name, Group>, offsets: &mut Offsets, context: &m
     let mut gone = Vec::new();
     for (name, group) in groups.iter_mut() {
         let none_left = match &*group {
-            Group::Classic(classic) => {
-                offsets.expire(context, name, classic.unused_since(), |t| group.reads(t))
-            }
-            Group::Consumer(_) => offsets.expire(context, name, None, |t| group.reads(t)),
+            Group::Classic(classic) => offsets.expire(context, name, classic.aging(), |t| group.reads(t)),
+            Group::Consumer(_) => offsets.expire(context, name, Aging::SinceCommit, |t| group.reads(t)),
         };
         let empty = match group {
             Group::Classic(group) => group.state() == GroupState::Empty,

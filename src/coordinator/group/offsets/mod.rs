@@ -6,6 +6,17 @@ use super::turn::Context;
 use crate::protocol::error::ErrorCode;
 use crate::types::{Millis, TopicId};
 
+/// From when the offsets of a group age, those of topics that nobody reads (KIP-211; Kafka's `OffsetExpirationCondition`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aging {
+    /// They do not: the group is in use, or what its members read is not known.
+    InUse,
+    /// Each since its own commit.
+    SinceCommit,
+    /// All since then (wall clock): the group is empty.
+    Since(Millis),
+}
+
 /// Committed offsets: group -> topic -> partition.
 #[derive(Debug, Default)]
 pub struct Offsets {}
@@ -49,14 +60,13 @@ impl Offsets {
     /// Forgets all offsets of a group.
     pub fn delete_group(&mut self, context: &mut Context<'_>, group: &Name) {}
 
-    /// Forgets offsets of `group` that are old enough and not in use (KIP-211): if the group is unused, counted from then or from their
-    /// own time, whichever is later; if it is in use, of topics that nobody `reads`, counted from their own time. Returns whether none
-    /// are left.
+    /// Forgets offsets of `group` that are old enough by `aging`, of topics that nobody `reads`. An offset that brought its own time to
+    /// go (retention of OffsetCommit v2-4) goes then. Returns whether none are left.
     pub fn expire(
         &mut self,
         context: &mut Context<'_>,
         group: &Name,
-        unused_since: Option<Millis>,
+        aging: Aging,
         reads: impl Fn(&str) -> bool,
     ) -> bool {
         unreachable!("written next")

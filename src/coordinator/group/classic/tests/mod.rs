@@ -1,0 +1,1 @@
+//! Behaviours that are no story of one group: properties, bounds.
