@@ -41,7 +41,11 @@ type Creation = Shared<BoxFuture<'static, Result<(), Arc<str>>>>;
 #[derive(Default)]
 pub(super) struct Creating(Mutex<Option<Creation>>);
 
-pub(super) fn coordinator(config: &GroupConfig, image: Arc<ClusterImage>, clock: Clock) -> Arc<GroupCoordinator> {
+pub(super) fn coordinator(
+    config: &GroupConfig,
+    image: Arc<ClusterImage>,
+    clock: Clock,
+) -> Arc<GroupCoordinator> {
     let options = RuntimeOptions {
         partitions: config.offsets_topic_num_partitions,
         codec: Codec::from_id(config.offsets_topic_compression_codec).unwrap_or(Codec::None),
@@ -72,7 +76,9 @@ struct LedLog(Arc<Partition>);
 
 impl CoordinatorLog for LedLog {
     fn ready(&self) -> Step<Result<(), LogRefused>> {
-        self.0.ready().map(|ready| ready.map_err(|unusable| LogRefused::Unusable(unusable.to_string().into())))
+        self.0
+            .ready()
+            .map(|ready| ready.map_err(|unusable| LogRefused::Unusable(unusable.to_string().into())))
     }
 
     fn start_offset(&self) -> Offset {
@@ -138,9 +144,8 @@ impl Broker {
     /// [`NoCoordinator`].
     pub fn coordinator_now(&self, group: &str) -> Result<Arc<BrokerImage>, NoCoordinator> {
         let image = self.image();
-        let topic = image
-            .topic(OFFSETS_TOPIC)
-            .ok_or_else(|| NoCoordinator::NoTopic("it is not there yet".into()))?;
+        let topic =
+            image.topic(OFFSETS_TOPIC).ok_or_else(|| NoCoordinator::NoTopic("it is not there yet".into()))?;
         let index = self.groups().partition_of(group);
         let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
         partition
@@ -153,10 +158,11 @@ impl Broker {
     async fn make_offsets_topic(self: &Arc<Self>) -> Result<(), Arc<str>> {
         let creation = {
             let mut creating = self.creating.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let creation = creating.take().filter(|creation| creation.peek().is_none()).unwrap_or_else(|| {
-                let broker = Arc::clone(self);
-                async move { broker.create_offsets_topic().await }.boxed().shared()
-            });
+            let creation =
+                creating.take().filter(|creation| creation.peek().is_none()).unwrap_or_else(|| {
+                    let broker = Arc::clone(self);
+                    async move { broker.create_offsets_topic().await }.boxed().shared()
+                });
             *creating = Some(creation.clone());
             creation
         };
@@ -183,7 +189,10 @@ impl Broker {
         match self.create_topic(spec, false, CREATE_TIMEOUT).await {
             Ok(created) => {
                 let partitions = created.assignment.len();
-                info!(topic = OFFSETS_TOPIC, partitions, replicas, "made the topic of groups and committed offsets");
+                info!(
+                    topic = OFFSETS_TOPIC,
+                    partitions, replicas, "made the topic of groups and committed offsets"
+                );
                 Ok(())
             }
             // Another broker was first: it is in the image soon.

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::groups::{self, GroupConfig};
 use super::load::LoadOptions;
 use super::merge::Settings;
 use super::origin::Origin;
 use super::problem::Problem;
-use super::groups::{self, GroupConfig};
 use super::{listeners, machine, template};
 use crate::types::{BrokerId, Millis};
 

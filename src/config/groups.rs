@@ -75,8 +75,7 @@ pub(super) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> GroupCo
     let size = |name: &str| usize::try_from(settings.integer(name)).unwrap_or(0);
     let mut range = |what: &str| {
         let name = |bound: &str| format!("group.consumer.{bound}{what}");
-        let range =
-            Range { default: int(&name("")), min: int(&name("min.")), max: int(&name("max.")) };
+        let range = Range { default: int(&name("")), min: int(&name("min.")), max: int(&name("max.")) };
         check_range(settings, &name(""), range, problems);
         range
     };

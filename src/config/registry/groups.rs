@@ -166,11 +166,13 @@ pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "Replicated commits",
         tier: later::REPLICATION,
-        keys: &[
-            Key::int("offsets.commit.timeout.ms", "5000", "How long a commit may wait for its replicas.")
-                .at_least(1)
-                .high(),
-        ],
+        keys: &[Key::int(
+            "offsets.commit.timeout.ms",
+            "5000",
+            "How long a commit may wait for its replicas.",
+        )
+        .at_least(1)
+        .high()],
     },
     Section {
         title: "Streams groups",

@@ -44,8 +44,7 @@ pub(super) fn encode(
             let full = std::mem::replace(&mut builder, BatchBuilder::new().codec(codec, None));
             batches.push_back(full.build());
         }
-        let record =
-            NewRecord { timestamp: wall_ms, key: Some(&key), value: value.as_deref(), headers: &[] };
+        let record = NewRecord { timestamp: wall_ms, key: Some(&key), value: value.as_deref(), headers: &[] };
         builder.push(record).map_err(|_| too_large)?;
     }
     batches.push_back(builder.build());
@@ -91,9 +90,8 @@ fn decode_batch(
     take: &mut impl FnMut(Record),
 ) -> bool {
     let body = bytes.get(batch::BATCH_HEADER_BYTES..).unwrap_or_default();
-    let plain = header.codec().and_then(|codec| {
-        compression::decompress(codec, body, DECOMPRESSED_BYTES_MAX).ok()
-    });
+    let plain =
+        header.codec().and_then(|codec| compression::decompress(codec, body, DECOMPRESSED_BYTES_MAX).ok());
     let Some(plain) = plain else { return false };
     for record in records::walk(&plain, header.record_count) {
         let Ok(record) = record else { return false };

@@ -157,9 +157,9 @@ impl LedShard {
         let settings = self.shared.settings.load();
         let image = self.shared.image.load();
         let turn = catch_unwind(AssertUnwindSafe(|| step(&mut active.core, now, &settings, &image)));
-        let done = turn.map_err(|_| LogRefused::Panicked).and_then(|turn| {
-            active.take(turn, &self.target(), self.shared.codec, now.wall_ms)
-        });
+        let done = turn
+            .map_err(|_| LogRefused::Panicked)
+            .and_then(|turn| active.take(turn, &self.target(), self.shared.codec, now.wall_ms));
         self.after(state, done);
     }
 
@@ -308,9 +308,9 @@ impl LedShard {
                 return Ok(None);
             }
             let chunks = self.log.read(from, end, self.shared.load_bytes).wait_blocking()?;
-            let read = chunks.iter().filter_map(|chunk| {
-                batches::decode(chunk, &mut replayed, |record| core.replay(record))
-            });
+            let read = chunks
+                .iter()
+                .filter_map(|chunk| batches::decode(chunk, &mut replayed, |record| core.replay(record)));
             // Compaction may leave nothing up to the end.
             let next = read.max().and_then(Offset::new).unwrap_or(end);
             from = if next > from { next } else { end };

@@ -2,9 +2,8 @@
 
 /// `Utils.abs(group.hashCode()) % partitions`.
 pub(super) fn partition_of(group: &str, partitions: i32) -> i32 {
-    let hash = group.encode_utf16().fold(0i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit))
-    });
+    let hash =
+        group.encode_utf16().fold(0i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     hash.checked_abs().unwrap_or(0) % partitions.max(1)
 }
 
