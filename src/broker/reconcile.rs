@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Broker, Topic};
+use super::{Broker, Topic, groups};
 use crate::config::TopicConfig;
 use crate::controller::housekeeping;
 use crate::log::Step;
@@ -52,6 +52,10 @@ impl Reconciler {
         let session = self.broker.metadata().session();
         let me = partition::replica_entry(session.broker_id, session.broker_epoch);
         let defaults_changed = self.defaults_changed(image, me);
+        if defaults_changed {
+            let cleaner = self.broker.config().cleaner(&self.broker.dynamic(image));
+            self.broker.log_dirs.configure_cleaner(cleaner);
+        }
         let mut put = Vec::new();
         let mut removed = Vec::new();
         for topic in image.topics.values() {
@@ -73,6 +77,7 @@ impl Reconciler {
         let gone: Vec<Arc<Topic>> =
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
         self.broker.partitions.change(put, &removed);
+        groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }

@@ -9,9 +9,11 @@
 
 pub mod alter;
 pub mod broker;
+mod cleaner;
 pub mod convert;
 pub mod describe;
 pub mod environment;
+mod groups;
 pub mod key;
 mod listeners;
 mod load;
@@ -32,11 +34,13 @@ mod topic_values;
 pub mod value;
 
 pub use alter::{
-    AlterError, AlterOp, BrokerScope, Change, validate_broker_change, validate_topic_change,
-    validate_topic_configs,
+    AlterError, AlterOp, BrokerScope, Change, validate_broker_change, validate_group_change,
+    validate_topic_change, validate_topic_configs,
 };
 pub use broker::{AdvertisedListener, BrokerConfig, EtcdConfig, EtcdEndpoints, ListenerConfig, LogFormat};
+pub use cleaner::CleanerConfig;
 pub use describe::{ConfigRow, ConfigSource, Synonym};
+pub use groups::{GroupConfig, Range};
 pub use load::{Config, LoadOptions, ReadText, inspect, load};
 pub use merge::{Flag, Setting, Settings};
 pub use origin::{Mode, Origin};

@@ -1,12 +1,27 @@
 //! The records of `__consumer_offsets`, with the fields of Kafka's schemas (`kafka-group-coordinator`, `common/message/*.json` of 4.3.1).
 //!
 //! A value of `None` is a tombstone. Records of kinds that this broker does not know (share and streams groups) are kept by compaction
-//! and skipped by replay.
+//! and skipped by replay. [`Record::encode`] and [`Record::decode`] are the only code that knows the bytes.
+//!
+//! Read first: this file; then `codec`.
+
+mod codec;
+#[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
+mod golden_tests;
+mod wire;
+
+pub use codec::{RecordError, RecordProblem};
 
 use bytes::Bytes;
 
 use super::command::{Name, PartitionsById, Protocol};
 use crate::types::{Millis, TopicId};
+
+/// The longest name that a record can hold: keys and classic groups are written in the old form, with lengths of 16 bits. The guard lets
+/// no longer string in; ids that are put together of such strings are checked by the shard.
+pub const NAME_BYTES_MAX: usize = i16::MAX as usize;
 
 /// One record: its key and its value.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +51,7 @@ pub enum Record {
         /// Its epoch.
         value: Option<ConsumerGroupValue>,
     },
-    /// Key type 4: what releases before 4.1 wrote; only tombstones are written.
+    /// Key type 4: the tombstone of what releases before 4.1 wrote. Its values are skipped: nothing reads them any more (KIP-1101).
     ConsumerGroupPartitionMetadata {
         /// Group.
         group: Name,
@@ -86,7 +101,8 @@ pub enum Record {
     },
 }
 
-/// A committed offset. Written as version 3, as Kafka 4.3 does, or 4 with a topic id.
+/// A committed offset. Written as version 4, or as 1 if it has an expire timestamp: then leader epoch and topic id are not kept
+/// (`GroupCoordinatorRecordHelpers.newOffsetCommitRecord` of 4.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OffsetCommitValue {
     /// The next offset to consume.
