@@ -96,18 +96,6 @@ impl Family {
         !matches!(self, Aiokafka | Kafkajs)
     }
 
-    /// What a batch may be stored as when this client was told to use `codec`.
-    pub fn stores(self, codec: &'static str) -> &'static [&'static str] {
-        match (self, codec) {
-            (_, "none") => &["none"],
-            (_, "gzip") => &["gzip"],
-            (_, "snappy") => &["snappy"],
-            (_, "lz4") => &["lz4"],
-            (_, "zstd") => &["zstd"],
-            _ => &[],
-        }
-    }
-
     /// Whether a producer with default settings is idempotent.
     pub fn idempotent_by_default(self) -> bool {
         matches!(self, KafkaPython | Java | FranzGo)
