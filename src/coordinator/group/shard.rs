@@ -175,7 +175,7 @@ impl GroupShard {
                 context.answer(ticket, Answer::DeleteOffsets(answer));
             }
             Command::List => {
-                let listed = groups.iter().map(|(name, group)| group.listed(name)).collect();
+                let listed = listed(groups).collect();
                 context.answer(ticket, Answer::List(listed));
             }
             Command::DescribeClassic(name) => {
@@ -200,6 +200,11 @@ impl GroupShard {
             }
         }
         turn
+    }
+
+    /// Every group with its kind and state, for the metrics.
+    pub fn listed(&self) -> impl Iterator<Item = ListedGroup> {
+        listed(&self.groups)
     }
 
     /// Acts on every deadline that is due.
@@ -268,6 +273,10 @@ impl GroupShard {
     pub const fn offsets(&self) -> &Offsets {
         &self.offsets
     }
+}
+
+fn listed(groups: &BTreeMap<Name, Group>) -> impl Iterator<Item = ListedGroup> {
+    groups.iter().map(|(name, group)| group.listed(name))
 }
 
 impl Group {
