@@ -154,8 +154,11 @@ impl Broker {
             .ok_or(NoCoordinator::NoLeader(index))
     }
 
-    /// Makes the topic once, however many ask.
-    async fn make_offsets_topic(self: &Arc<Self>) -> Result<(), Arc<str>> {
+    /// Makes the topic of committed offsets once, however many ask, and waits until this broker serves it.
+    ///
+    /// # Errors
+    /// Why it could not be made, in words.
+    pub async fn make_offsets_topic(self: &Arc<Self>) -> Result<(), Arc<str>> {
         let creation = {
             let mut creating = self.creating.0.lock().unwrap_or_else(PoisonError::into_inner);
             let creation =

@@ -22,7 +22,7 @@ mod join;
 mod leave;
 pub(in crate::coordinator::group) mod member;
 mod rebalance;
-mod subscription;
+pub(in crate::coordinator::group) mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -259,15 +259,6 @@ impl ClassicGroup {
         }
         context.timers.cancel(&TimerKey::Join(self.group.clone()));
         context.timers.cancel(&TimerKey::Sync(self.group.clone()));
-    }
-
-    /// Members have to join again, for a reason that is nobody's doing.
-    pub(in crate::coordinator::group) fn begin_rebalance(
-        &mut self,
-        context: &mut Context<'_>,
-        what: &'static str,
-    ) {
-        self.prepare_rebalance(context, &rebalance::Reason::of(what));
     }
 
     /// Comes to `phase` now.
