@@ -26,6 +26,7 @@ mod fetch;
 mod fetch_sessions;
 mod groups;
 mod groups_consumer;
+mod groups_hostile;
 mod groups_offsets;
 mod list_offsets;
 mod metadata;
