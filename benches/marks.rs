@@ -5,13 +5,8 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
+use common::process::{Broker, Mark, PATIENCE, create, ms};
 use ketcd::protocol::peer::messages::TopicName;
-use ketcd::protocol::peer::messages::create_topics_request::{CreatableTopic, CreateTopicsRequest};
 use ketcd::protocol::peer::messages::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
@@ -19,56 +14,6 @@ use ketcd::protocol::peer::{Peer, StrBytes};
 use ketcd::types::Clock;
 
 const RUNS: usize = 5;
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Broker {
-    child: Child,
-    address: String,
-}
-
-impl Broker {
-    /// Starts the binary and waits until it says where it listens.
-    fn start(data: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_ketcd"))
-            .args(["dev", "--port", "0", "--log-level", "error", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let line = stdout.lines().map(|line| line.expect("text")).find(|line| line.contains("kafka "));
-        let line = line.expect("the broker says where it listens");
-        let address = line.split_whitespace().nth(1).expect("an address").to_owned();
-        Self { child, address }
-    }
-
-    async fn peer(&self) -> Peer {
-        Peer::connect(&self.address, "marks", PATIENCE).await.expect("the broker answers")
-    }
-
-    /// Memory of its own, in KiB: without pages of files.
-    fn anonymous_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it lives");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("Linux tells it");
-        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-    }
-
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        Command::new("kill").arg(&pid).status().expect("kill runs");
-        assert!(self.child.wait().expect("it ends").success(), "a clean stop");
-    }
-}
-
-async fn create(peer: &mut Peer, topic: &str, partitions: i32) {
-    let topic = CreatableTopic::default()
-        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
-        .with_num_partitions(partitions)
-        .with_replication_factor(1);
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(60_000);
-    let response = peer.call_within(&request, 7, PATIENCE).await.expect("an answer");
-    assert_eq!(response.topics.first().map(|topic| topic.error_code), Some(0), "created");
-}
 
 /// One record to each partition of `partitions`, in one request.
 async fn produce(peer: &mut Peer, topic: &str, partitions: std::ops::Range<i32>) {
@@ -83,26 +28,6 @@ async fn produce(peer: &mut Peer, topic: &str, partitions: std::ops::Range<i32>)
     let response = peer.call_within(&request, 9, PATIENCE).await.expect("an answer");
     let answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
     assert!(answers.into_iter().all(|answer| answer.error_code == 0), "every append is acknowledged");
-}
-
-/// A mark: its name and what each run measured, in milliseconds or KiB.
-struct Mark {
-    name: &'static str,
-    unit: &'static str,
-    runs: Vec<f64>,
-}
-
-impl Mark {
-    fn print(mut self) {
-        self.runs.sort_by(f64::total_cmp);
-        let (least, most) = (self.runs.first().unwrap(), self.runs.last().unwrap());
-        let median = self.runs.get(self.runs.len() / 2).unwrap();
-        println!("{:<58} {median:>9.2} {} ({least:.2} to {most:.2})", self.name, self.unit);
-    }
-}
-
-fn ms(elapsed: Duration) -> f64 {
-    elapsed.as_secs_f64() * 1000.0
 }
 
 /// From exec to the first acknowledged produce: a new data directory (the topic is made first), and one that has the topic.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each bench uses a part of this")]
 
+pub mod process;
+
 use std::path::Path;
 use std::sync::Arc;
 

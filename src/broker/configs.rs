@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Broker;
 use crate::config::{
     AlterError, AlterOp, BrokerScope, Change, Config, Dynamic, TopicConfig, validate_broker_change,
-    validate_topic_change,
+    validate_group_change, validate_topic_change,
 };
 use crate::metadata::image::{ClusterImage, ConfigEntity};
 use crate::metadata::{self, MetadataError};
@@ -25,9 +25,9 @@ pub enum ConfigChangeError {
     /// The broker does not exist.
     #[error("broker {0} is not alive")]
     NoSuchBroker(BrokerId),
-    /// A topic's new configuration is not valid.
+    /// The new configuration of a topic or group is not valid.
     #[error(transparent)]
-    InvalidTopic(AlterError),
+    Invalid(AlterError),
     /// A broker's new configuration is not valid, or cannot change at run time.
     #[error(transparent)]
     InvalidBroker(AlterError),
@@ -59,7 +59,7 @@ pub struct KeyChange {
 impl ConfigChangeError {
     fn invalid(entity: &ConfigEntity, error: AlterError) -> Self {
         match entity {
-            ConfigEntity::Topic(_) => Self::InvalidTopic(error),
+            ConfigEntity::Topic(_) | ConfigEntity::Group(_) => Self::Invalid(error),
             _ => Self::InvalidBroker(error),
         }
     }
@@ -98,6 +98,7 @@ impl ConfigChange {
             .collect();
         match entity {
             ConfigEntity::Topic(_) => validate_topic_change(config, &dynamic(image, me), base, &changes),
+            ConfigEntity::Group(_) => validate_group_change(config, &dynamic(image, me), base, &changes),
             ConfigEntity::Broker(_) => validate_broker_change(config, BrokerScope::One, base, &changes),
             _ => validate_broker_change(config, BrokerScope::All, base, &changes),
         }

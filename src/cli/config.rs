@@ -205,6 +205,7 @@ const fn change(update: Update) -> &'static str {
         Update::PerBroker => "per-broker",
         Update::ClusterWide => "cluster-wide",
         Update::Topic => "topic",
+        Update::Group => "group",
     }
 }
 
@@ -322,6 +323,7 @@ impl Explained {
             Update::PerBroker => "yes, per broker",
             Update::ClusterWide => "yes, cluster-wide",
             Update::Topic => "yes, per topic",
+            Update::Group => "yes, per group",
         };
         text.push_str(&format!("\n  Change at run time: {change}."));
         let see: Vec<String> = self

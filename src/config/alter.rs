@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::key::{Key, Kind, Tier, Update};
 use super::load::Config;
-use super::registry::{BROKER_KEYS, Scope, TOPIC_KEYS};
+use super::registry::{BROKER_KEYS, GROUP_KEYS, Scope, TOPIC_KEYS, group};
 use super::topic_values::Dynamic;
 use super::value::{self, Value};
 
@@ -63,7 +63,7 @@ pub enum AlterError {
     /// No such key.
     #[error("unknown {scope} configuration {name}{}", did_you_mean(*.nearest))]
     Unknown {
-        /// `topic` or `broker`.
+        /// `topic`, `broker` or `group`.
         scope: &'static str,
         /// The key as given.
         name: String,
@@ -162,6 +162,22 @@ pub fn validate_topic_change(
     Ok(after)
 }
 
+/// A group's configuration after `changes` to `current`: within the broker's bounds, and sessions longer than heartbeats.
+///
+/// # Errors
+/// [`AlterError`]; nothing changes then.
+pub fn validate_group_change(
+    config: &Config,
+    dynamic: &Dynamic<'_>,
+    current: &BTreeMap<String, String>,
+    changes: &[Change<'_>],
+) -> Result<BTreeMap<String, String>, AlterError> {
+    let under = |key: &Key| config.topic_default(key, dynamic);
+    let after = apply(&GROUP_KEYS, "group", current, changes, under, |_| Ok(()))?;
+    check_group(config, dynamic, &after)?;
+    Ok(after)
+}
+
 /// A whole topic configuration: of a new topic, or of AlterConfigs, which replaces everything.
 ///
 /// # Errors
@@ -188,7 +204,9 @@ pub fn validate_broker_change(
 ) -> Result<BTreeMap<String, String>, AlterError> {
     let under = |key: &Key| config.settings().get(key.name).map(|setting| setting.value);
     apply(&BROKER_KEYS, "broker", current, changes, under, |key| match (key.update, scope) {
-        (Update::ReadOnly | Update::Topic, _) => Err(AlterError::ReadOnly { name: key.name.to_owned() }),
+        (Update::ReadOnly | Update::Topic | Update::Group, _) => {
+            Err(AlterError::ReadOnly { name: key.name.to_owned() })
+        }
         (Update::PerBroker, BrokerScope::All) => Err(AlterError::OnlyPerBroker { name: key.name.to_owned() }),
         (Update::PerBroker | Update::ClusterWide, _) => Ok(()),
     })
@@ -288,6 +306,44 @@ fn check_topic(
             left_value: topic.min_compaction_lag_ms,
             right: "max.compaction.lag.ms",
             right_value: topic.max_compaction_lag_ms,
+        });
+    }
+    Ok(())
+}
+
+/// Rules across keys (`GroupConfig.validateValues`).
+fn check_group(
+    config: &Config,
+    dynamic: &Dynamic<'_>,
+    after: &BTreeMap<String, String>,
+) -> Result<(), AlterError> {
+    let number = |name: &str| {
+        let key = GROUP_KEYS.get(name).expect("the caller names a key of the registry");
+        let set = after.get(name).and_then(|text| value::parse(key, text).ok());
+        set.or_else(|| config.topic_default(key, dynamic)).map_or(0, |value| value.integer())
+    };
+    for (name, least, most) in group::BOUNDS {
+        if !after.contains_key(name) {
+            continue;
+        }
+        let over = |left, left_value, right, right_value| {
+            Err(AlterError::Contradiction { left, left_value, right, right_value })
+        };
+        let (wanted, min, max) =
+            (number(name), config.settings().integer(least), config.settings().integer(most));
+        if wanted < min {
+            return over(least, min, name, wanted);
+        }
+        if wanted > max {
+            return over(name, wanted, most, max);
+        }
+    }
+    let (session, heartbeat) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    if number(session) <= number(heartbeat) {
+        return Err(AlterError::Invalid {
+            name: session.to_owned(),
+            value: number(session).to_string(),
+            rule: format!("must be more than {heartbeat} = {}", number(heartbeat)),
         });
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::key::{Key, Kind, Update};
 use super::load::Config;
 use super::merge::default_of;
 use super::origin::Origin;
-use super::registry::{BROKER_KEYS, TOPIC_KEYS};
+use super::registry::{BROKER_KEYS, GROUP_KEYS, TOPIC_KEYS};
 use super::topic_values::{Dynamic, converted};
 use super::value::Value;
 use crate::types::BrokerId;
@@ -24,6 +24,8 @@ pub enum ConfigSource {
     StaticBroker = 4,
     /// The key's default.
     Default = 5,
+    /// The group's own configuration.
+    Group = 8,
 }
 
 impl ConfigSource {
@@ -36,6 +38,7 @@ impl ConfigSource {
             Self::DynamicDefaultBroker => 3,
             Self::StaticBroker => 4,
             Self::Default => 5,
+            Self::Group => 8,
         }
     }
 }
@@ -83,19 +86,33 @@ impl Config {
         dynamic: &Dynamic<'_>,
     ) -> Vec<ConfigRow> {
         let shown = |key: &&'static Key| !key.internal || overrides.contains_key(key.name);
-        TOPIC_KEYS.iter().filter(shown).map(|key| self.topic_row(key, overrides, dynamic)).collect()
+        let row = |key| self.own_row(key, overrides, ConfigSource::Topic, dynamic);
+        TOPIC_KEYS.iter().filter(shown).map(row).collect()
     }
 
-    fn topic_row(
+    /// The rows of a group, whether it has a configuration of its own or not. Cost: as [`Config::topic_config`].
+    #[must_use]
+    pub fn describe_group(
+        &self,
+        overrides: &BTreeMap<String, String>,
+        dynamic: &Dynamic<'_>,
+    ) -> Vec<ConfigRow> {
+        let row = |key| self.own_row(key, overrides, ConfigSource::Group, dynamic);
+        GROUP_KEYS.iter().map(row).collect()
+    }
+
+    /// The row of a key that a topic or group may set for itself: then its source is `own`.
+    fn own_row(
         &self,
         key: &'static Key,
         overrides: &BTreeMap<String, String>,
+        own: ConfigSource,
         dynamic: &Dynamic<'_>,
     ) -> ConfigRow {
         let mut synonyms = Vec::new();
         if let Some(text) = overrides.get(key.name) {
             let value = Some(text.clone());
-            synonyms.push(Synonym { name: key.name.to_owned(), value, source: ConfigSource::Topic });
+            synonyms.push(Synonym { name: key.name.to_owned(), value, source: own });
         }
         for twin in key.twins {
             if let Some(broker_key) = BROKER_KEYS.get(twin.name) {
@@ -104,7 +121,7 @@ impl Config {
         }
         // A coarser twin's default says nothing about a value that a finer one sets; source and value follow topic_config.
         let (value, source) = match overrides.get(key.name) {
-            Some(text) => (Some(text.clone()), ConfigSource::Topic),
+            Some(text) => (Some(text.clone()), own),
             None => (
                 self.topic_default(key, dynamic).map(|value| value.to_text()),
                 self.twin_source(key, dynamic),

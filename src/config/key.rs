@@ -174,6 +174,8 @@ pub enum Update {
     ClusterWide,
     /// At run time, for one topic.
     Topic,
+    /// At run time, for one group.
+    Group,
 }
 
 /// What ketcd does with a key.

@@ -12,6 +12,7 @@ pub mod broker;
 pub mod convert;
 pub mod describe;
 pub mod environment;
+mod groups;
 pub mod key;
 mod listeners;
 mod load;
@@ -32,11 +33,12 @@ mod topic_values;
 pub mod value;
 
 pub use alter::{
-    AlterError, AlterOp, BrokerScope, Change, validate_broker_change, validate_topic_change,
-    validate_topic_configs,
+    AlterError, AlterOp, BrokerScope, Change, validate_broker_change, validate_group_change,
+    validate_topic_change, validate_topic_configs,
 };
 pub use broker::{AdvertisedListener, BrokerConfig, EtcdConfig, EtcdEndpoints, ListenerConfig, LogFormat};
 pub use describe::{ConfigRow, ConfigSource, Synonym};
+pub use groups::{GroupConfig, Range};
 pub use load::{Config, LoadOptions, ReadText, inspect, load};
 pub use merge::{Flag, Setting, Settings};
 pub use origin::{Mode, Origin};

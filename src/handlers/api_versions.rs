@@ -1,17 +1,19 @@
 //! ApiVersions (key 18), v0-4. Tells which APIs this broker serves, from the registry.
 //!
 //! - v3+ carries the client's software name and version (KIP-511); a name that is not a word is INVALID_REQUEST.
-//! - v4 features may have a minimum of 0 (KAFKA-17011). No feature is finalized yet.
+//! - v3+ tells features (KIP-584): `group.version` 1 is finalized, since groups of KIP-848 are served. A supported feature whose least
+//!   level is 0 is told from v4 on only: older clients cannot read it (KAFKA-17011).
 //! - An unknown version is answered with a v0 body, UNSUPPORTED_VERSION and the table (KIP-511); answers always have header v0.
 
 use std::ops::RangeInclusive;
 
-use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
 use kafka_protocol::protocol::{Encodable, Request};
 
 use super::endpoint::{Api, Handled, RequestContext, begin_frame, finish_frame};
 use super::reply::{CloseReason, Reply, Response};
+use super::wire::text;
 use super::{REGISTRY, find};
 use crate::protocol::error::ErrorCode;
 
@@ -35,7 +37,7 @@ impl Api for ApiVersions {
             }
             let _ = context.connection.software.set((name.to_owned(), version.to_owned()));
         }
-        Handled::Now(table())
+        Handled::Now(features(context, table()))
     }
 }
 
@@ -47,6 +49,26 @@ fn table() -> ApiVersionsResponse {
             .with_max_version(endpoint.max)
     });
     ApiVersionsResponse::default().with_api_keys(versions.collect())
+}
+
+/// Kafka's feature that stands for KIP-848: level 0 is without, 1 with.
+const GROUP_VERSION: (&str, i16) = ("group.version", 1);
+
+fn features(context: &RequestContext, answer: ApiVersionsResponse) -> ApiVersionsResponse {
+    if context.version < 3 {
+        return answer;
+    }
+    let (name, level) = GROUP_VERSION;
+    let supported = SupportedFeatureKey::default().with_name(text(name)).with_max_version(level);
+    let finalized = FinalizedFeatureKey::default()
+        .with_name(text(name))
+        .with_max_version_level(level)
+        .with_min_version_level(level);
+    answer
+        .with_supported_features(if context.version >= 4 { vec![supported] } else { Vec::new() })
+        .with_finalized_features(vec![finalized])
+        // Grows with every change of the cluster's metadata, as Kafka's metadata offset.
+        .with_finalized_features_epoch(context.broker.image().revision)
 }
 
 /// Kafka's rule for software names and versions (`ApiVersionsRequest.isValid`): letters, digits, `-` and `.`, both ends alphanumeric.

@@ -1,7 +1,8 @@
-//! DescribeConfigs (key 32), v1-4. The effective configuration of topics and brokers, with source, synonyms, type and
+//! DescribeConfigs (key 32), v1-4. The effective configuration of topics, brokers and groups, with source, synonyms, type and
 //! documentation, all from the one registry of keys.
 //!
-//! - Resources: 2 topic; 4 broker (its own id, or the empty name for the cluster-wide dynamic values).
+//! - Resources: 2 topic; 4 broker (its own id, or the empty name for the cluster-wide dynamic values); 32 group,
+//!   whether it exists or not.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -65,8 +66,13 @@ fn rows(context: &RequestContext, resource: &DescribeConfigsResource) -> Result<
             ErrorCode::InvalidRequest,
             format!("broker {} answers only for itself: ask broker {id}", broker.id()),
         )),
-        ConfigEntity::ClientMetrics(_) | ConfigEntity::Group(_) => {
-            Err(Failure::new(ErrorCode::InvalidRequest, "only topics and brokers have a configuration here"))
+        group @ ConfigEntity::Group(_) => {
+            let empty = std::sync::Arc::default();
+            let overrides = image.config(&group).unwrap_or(&empty);
+            Ok(broker.config().describe_group(overrides, &dynamic))
+        }
+        ConfigEntity::ClientMetrics(_) => {
+            Err(Failure::new(ErrorCode::InvalidRequest, "client metrics have no configuration here"))
         }
     }
 }

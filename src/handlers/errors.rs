@@ -2,6 +2,7 @@
 
 use crate::broker::configs::ConfigChangeError;
 use crate::broker::fetch::FetchError;
+use crate::broker::groups::NoCoordinator;
 use crate::broker::sessions::SessionError;
 use crate::broker::topics::TopicError;
 use crate::config::AlterError;
@@ -93,12 +94,19 @@ const fn of_placement(error: &PlacementError) -> ErrorCode {
     }
 }
 
+/// Nobody coordinates a group now.
+pub const fn of_no_coordinator(error: &NoCoordinator) -> ErrorCode {
+    match error {
+        NoCoordinator::NoTopic(_) | NoCoordinator::NoLeader(_) => ErrorCode::CoordinatorNotAvailable,
+    }
+}
+
 /// A configuration that was not changed.
 pub const fn of_config_change(error: &ConfigChangeError) -> ErrorCode {
     match error {
         ConfigChangeError::NoSuchTopic(_) => ErrorCode::UnknownTopicOrPartition,
         ConfigChangeError::NoSuchBroker(_) => ErrorCode::InvalidRequest,
-        ConfigChangeError::InvalidTopic(error) => of_alter(error),
+        ConfigChangeError::Invalid(error) => of_alter(error),
         // KAFKA-13609: Kafka's own, kept for its clients.
         ConfigChangeError::InvalidBroker(_) => ErrorCode::InvalidRequest,
         ConfigChangeError::Metadata(error) => of_metadata(error),

@@ -13,24 +13,40 @@ pub mod service;
 mod wire;
 
 mod alter_configs;
+mod alteration;
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_acls;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
+mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
+mod wire_groups;
 
 pub use endpoint::{Api, Endpoint, Handled, RawApi, RequestContext, endpoint, raw_endpoint};
 pub use reply::{CloseReason, Connection, Reply, Response, Service};
@@ -43,6 +59,15 @@ pub static REGISTRY: &[Endpoint] = &[
     raw_endpoint::<fetch::Fetch>(),
     endpoint::<list_offsets::ListOffsets>(),
     endpoint::<metadata::Metadata>(),
+    endpoint::<offset_commit::OffsetCommit>(),
+    endpoint::<offset_fetch::OffsetFetch>(),
+    endpoint::<find_coordinator::FindCoordinator>(),
+    endpoint::<join_group::JoinGroup>(),
+    endpoint::<heartbeat::Heartbeat>(),
+    endpoint::<leave_group::LeaveGroup>(),
+    endpoint::<sync_group::SyncGroup>(),
+    endpoint::<describe_groups::DescribeGroups>(),
+    endpoint::<list_groups::ListGroups>(),
     endpoint::<api_versions::ApiVersions>(),
     endpoint::<create_topics::CreateTopics>(),
     endpoint::<delete_topics::DeleteTopics>(),
@@ -54,9 +79,14 @@ pub static REGISTRY: &[Endpoint] = &[
     endpoint::<alter_configs::AlterConfigs>(),
     endpoint::<describe_log_dirs::DescribeLogDirs>(),
     endpoint::<create_partitions::CreatePartitions>(),
+    endpoint::<delete_groups::DeleteGroups>(),
     endpoint::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    endpoint::<offset_delete::OffsetDelete>(),
     endpoint::<describe_cluster::DescribeCluster>(),
     endpoint::<describe_producers::DescribeProducers>(),
+    endpoint::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+    endpoint::<consumer_group_describe::ConsumerGroupDescribe>(),
+    endpoint::<list_config_resources::ListConfigResources>(),
     endpoint::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 

@@ -6,6 +6,7 @@ use kafka_protocol::messages::{BrokerId as WireBrokerId, TopicName as WireTopicN
 use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::configs::broker_entity;
+use crate::coordinator::runtime::OFFSETS_TOPIC;
 use crate::metadata::image::{ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
 use crate::protocol::error::ErrorCode;
 use crate::types::{BrokerId, LeaderEpoch, TopicName};
@@ -21,6 +22,11 @@ pub fn text(text: impl AsRef<str>) -> StrBytes {
 /// A topic name as the codec wants it.
 pub fn topic_name(name: &TopicName) -> WireTopicName {
     WireTopicName(text(name.as_str()))
+}
+
+/// Whether a topic is a coordinator's own (`Topic.isInternal`).
+pub fn is_internal(name: &str) -> bool {
+    name == OFFSETS_TOPIC
 }
 
 /// A broker id as the codec wants it.
@@ -57,6 +63,8 @@ pub fn endpoint_of<'a>(endpoints: &'a [Endpoint], listener: &str) -> Option<&'a 
 pub const TOPIC_OPERATIONS: i32 = bits(&[3, 4, 5, 6, 7, 8, 10, 11]);
 /// Operations of the cluster that Kafka knows (`AclEntry.supportedOperations`).
 pub const CLUSTER_OPERATIONS: i32 = bits(&[5, 7, 8, 9, 10, 11, 12]);
+/// Operations of a group that Kafka knows.
+pub const GROUP_OPERATIONS: i32 = bits(&[3, 6, 8, 10, 11]);
 /// Says that the operations were not asked for.
 pub const OPERATIONS_NOT_ASKED: i32 = i32::MIN;
 
@@ -102,8 +110,12 @@ pub fn repeated<T: Ord>(all: impl IntoIterator<Item = T>) -> BTreeSet<T> {
     repeated
 }
 
-const RESOURCE_TOPIC: i8 = 2;
-const RESOURCE_BROKER: i8 = 4;
+/// Number of resources that are topics.
+pub const RESOURCE_TOPIC: i8 = 2;
+/// Number of resources that are brokers.
+pub const RESOURCE_BROKER: i8 = 4;
+/// Number of resources that are groups (KIP-848).
+pub const RESOURCE_GROUP: i8 = 32;
 
 /// What a configuration resource of a request means.
 ///
@@ -117,9 +129,13 @@ pub fn config_entity(resource_type: i8, name: &str) -> Result<ConfigEntity, Fail
         RESOURCE_BROKER => broker_entity(name).ok_or_else(|| {
             Failure::new(ErrorCode::InvalidRequest, format!("{name:?} is not the id of a broker"))
         }),
+        RESOURCE_GROUP if name.is_empty() => {
+            Err(Failure::new(ErrorCode::InvalidRequest, "groups have no common configuration: name one"))
+        }
+        RESOURCE_GROUP => Ok(ConfigEntity::Group(name.to_owned())),
         other => Err(Failure::new(
             ErrorCode::InvalidRequest,
-            format!("resource type {other} has no configuration here: topics are 2, brokers 4"),
+            format!("resource type {other} has no configuration here: topics are 2, brokers 4, groups 32"),
         )),
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod fixture;
+mod member;
 mod sample;
 mod wire;
 
@@ -23,6 +24,9 @@ mod delete_records;
 mod describe;
 mod fetch;
 mod fetch_sessions;
+mod groups;
+mod groups_consumer;
+mod groups_offsets;
 mod list_offsets;
 mod metadata;
 mod produce;

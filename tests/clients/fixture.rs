@@ -42,6 +42,28 @@ pub fn shared() -> &'static Cluster {
     })
 }
 
+/// What makes the new protocol find the dead as fast as the classic one can be told to.
+const SHORT_SESSIONS: [&str; 4] = [
+    "group.consumer.min.session.timeout.ms=6000",
+    "group.consumer.session.timeout.ms=6000",
+    "group.consumer.min.heartbeat.interval.ms=1000",
+    "group.consumer.heartbeat.interval.ms=1000",
+];
+
+/// A second shared broker, on which members of the new protocol are given short sessions.
+pub fn short_sessions() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        if let Ok(bootstrap) = std::env::var("KETCD_TEST_BOOTSTRAP") {
+            return Cluster::new(None, bootstrap);
+        }
+        let settings: Vec<&str> = SHORT_SESSIONS.iter().flat_map(|setting| ["--set", *setting]).collect();
+        let broker = Broker::start_with(&settings);
+        let bootstrap = broker.bootstrap();
+        Cluster::new(Some(broker), bootstrap)
+    })
+}
+
 /// The shared cluster, if `family` can be run here; otherwise the case is skipped.
 pub fn with(family: Family) -> Option<&'static Cluster> {
     match family.missing() {

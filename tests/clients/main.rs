@@ -20,6 +20,7 @@ mod agent;
 mod broker;
 mod family;
 mod fixture;
+mod groups;
 mod kcat_program;
 mod records;
 mod scenarios;

@@ -3,6 +3,7 @@
 //! The names, types, defaults, rules and update modes are Kafka's; `tests` below compares them with what Apache Kafka's own
 //! definitions print, and lists the few deliberate differences. Documentation texts are ketcd's.
 
+pub(super) mod group;
 mod groups;
 mod kraft;
 mod listeners;
@@ -41,7 +42,7 @@ mod later {
     use super::Tier;
 
     pub(super) const REPLICATION: Tier = Tier::NoEffect("replication comes in a later version");
-    pub(super) const GROUPS: Tier = Tier::NoEffect("consumer groups come in a later version");
+    pub(super) const STREAMS_GROUPS: Tier = Tier::NoEffect("streams groups come in a later version");
     pub(super) const TRANSACTIONS: Tier = Tier::NoEffect("transactions come in a later version");
     pub(super) const SHARE_GROUPS: Tier = Tier::NoEffect("share groups come in a later version");
     pub(super) const SECURITY: Tier =
@@ -113,6 +114,10 @@ pub static BROKER_KEYS: LazyLock<Scope> = LazyLock::new(|| Scope::new(BROKER, No
 /// Topic keys.
 pub static TOPIC_KEYS: LazyLock<Scope> =
     LazyLock::new(|| Scope::new(&[topic::SECTIONS, ours::TOPIC_SECTIONS], Some(Update::Topic)));
+
+/// Keys of a single group.
+pub static GROUP_KEYS: LazyLock<Scope> =
+    LazyLock::new(|| Scope::new(&[group::SECTIONS], Some(Update::Group)));
 
 /// The topic key whose value `broker_key` gives where a topic has none of its own.
 #[must_use]

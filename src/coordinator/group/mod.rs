@@ -7,11 +7,13 @@
 //!
 //! Read first: [`command`], [`turn`], [`shard`]. Then [`classic`] (the protocol in which clients assign) or [`consumer`] (KIP-848).
 
+pub mod assignor;
 pub mod classic;
 pub mod command;
 pub mod consumer;
 pub mod offsets;
 pub mod records;
+pub mod regex;
 pub mod settings;
 pub mod shard;
 pub mod timers;
