@@ -22,7 +22,7 @@ mod join;
 mod leave;
 pub(in crate::coordinator::group) mod member;
 mod rebalance;
-mod subscription;
+pub(in crate::coordinator::group) mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -190,6 +190,12 @@ impl ClassicGroup {
                 context,
                 &rebalance::Reason::of("the group is larger than group.max.size"),
             );
+        } else if self.leader.is_none() && !self.members.is_empty() {
+            // It was a consumer group and should have rebalanced: without that the partitions of who left then are nobody's.
+            self.prepare_rebalance(
+                context,
+                &rebalance::Reason::of("the group was downgraded from the consumer protocol"),
+            );
         }
     }
 
@@ -259,15 +265,6 @@ impl ClassicGroup {
         }
         context.timers.cancel(&TimerKey::Join(self.group.clone()));
         context.timers.cancel(&TimerKey::Sync(self.group.clone()));
-    }
-
-    /// Members have to join again, for a reason that is nobody's doing.
-    pub(in crate::coordinator::group) fn begin_rebalance(
-        &mut self,
-        context: &mut Context<'_>,
-        what: &'static str,
-    ) {
-        self.prepare_rebalance(context, &rebalance::Reason::of(what));
     }
 
     /// Comes to `phase` now.

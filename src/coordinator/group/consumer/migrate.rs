@@ -159,17 +159,18 @@ fn take_over_member(
     member: &classic::Member,
     protocol: Option<&str>,
 ) -> Result<(ConsumerMemberValue, Partitions), Obstacle> {
+    // Before its first generation a group has chosen no protocol yet.
+    let first = || member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default();
+    let metadata = if protocol.is_some() { member.metadata(protocol) } else { first() };
+    let subscription = codec::subscription(&metadata)?;
     let (assigned, has_user_data) = match &*member.assignment {
-        [] => (PartitionsByName::new(), false),
+        // In the middle of a rebalance. A cooperative member says what it still has; Kafka takes it for one that has nothing.
+        [] => (subscription.owned, false),
         assignment => codec::assignment(assignment)?,
     };
     if has_user_data {
         return Err(Obstacle::CustomAssignor);
     }
-    // Before its first generation a group has chosen no protocol yet.
-    let first = || member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default();
-    let metadata = if protocol.is_some() { member.metadata(protocol) } else { first() };
-    let subscription = codec::subscription(&metadata)?;
     let mut partitions = Partitions::new();
     for (topic, indexes) in assigned {
         if let Some(topic) = image.topic(&topic)
@@ -229,20 +230,19 @@ impl ConsumerGroup {
                 classic_member(context.image, member, self.targets.get(&member.id), protocol.as_deref())?;
             Some((member.id.clone(), known))
         });
+        // A generation without a leader rebalances, also if it is lost before it could.
+        let leader = remaining.first().filter(|_| !rebalance).map(|member| member.id.clone());
         let mut classic = ClassicGroup::assembled(
             self.group.clone(),
             self.epoch,
             CONSUMER.into(),
             protocol.clone(),
-            None,
+            leader,
             members.collect(),
         );
         classic.since = Some(context.now.wall_ms);
         classic.write(context);
         classic.loaded(context);
-        if rebalance {
-            classic.begin_rebalance(context, "the group was downgraded from the consumer protocol");
-        }
         classic
     }
 }

@@ -35,6 +35,8 @@ mod reconcile;
 mod replay;
 mod subscription;
 mod target;
+#[cfg(test)]
+mod tests;
 mod times;
 
 use std::collections::BTreeMap;
@@ -68,8 +70,6 @@ pub struct ConsumerGroup {
     matches: BTreeMap<Name, RegularExpressionValue>,
     /// Found without looking at all members.
     index: Index,
-    /// A record of key type 4 is in the log, which releases before 4.1 wrote. It is deleted at the next group epoch.
-    has_partition_metadata: bool,
     /// The image has changed since the subscribed topics were looked at.
     is_stale: bool,
     /// The image has changed since the patterns were matched.
@@ -91,7 +91,6 @@ impl ConsumerGroup {
             targets: BTreeMap::new(),
             matches: BTreeMap::new(),
             index: Index::default(),
-            has_partition_metadata: false,
             is_stale: true,
             patterns_are_stale: true,
             becoming: None,

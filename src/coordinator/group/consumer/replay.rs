@@ -46,7 +46,6 @@ impl ConsumerGroup {
                 self.epoch = value.epoch;
                 self.metadata_hash = value.metadata_hash;
             }
-            Record::ConsumerGroupPartitionMetadata { .. } => self.has_partition_metadata = true,
             Record::ConsumerMember { member, value: Some(value), .. } => self.change(member, |known| {
                 let topic_names = sorted_names(value.topic_names.clone());
                 known.metadata.clone_from(value);
@@ -73,7 +72,9 @@ impl ConsumerGroup {
                 }
             }
             Record::RegularExpression { regex, value, .. } => self.set_matches(regex, value.as_ref()),
+            // A group's end is [`ConsumerGroup::replay`]'s. What releases before 4.1 wrote of topics is not needed.
             Record::ConsumerGroup { value: None, .. }
+            | Record::ConsumerGroupPartitionMetadata { .. }
             | Record::Group { .. }
             | Record::OffsetCommit { .. } => {}
         }

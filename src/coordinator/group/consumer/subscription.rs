@@ -63,10 +63,6 @@ impl ConsumerGroup {
         if bump || hash != self.metadata_hash {
             self.bump_epoch(context, hash);
         }
-        // What earlier releases wrote instead of the hash.
-        if std::mem::take(&mut self.has_partition_metadata) {
-            context.write(Record::ConsumerGroupPartitionMetadata { group: self.group.clone() });
-        }
     }
 
     /// The next group epoch.
