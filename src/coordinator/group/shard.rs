@@ -175,7 +175,7 @@ impl GroupShard {
                 context.answer(ticket, Answer::DeleteOffsets(answer));
             }
             Command::List => {
-                let listed = listed(groups).collect();
+                let listed = groups.iter().map(|(name, group)| group.listed(name)).collect();
                 context.answer(ticket, Answer::List(listed));
             }
             Command::DescribeClassic(name) => {
@@ -200,11 +200,6 @@ impl GroupShard {
             }
         }
         turn
-    }
-
-    /// Every group with its kind and state, for the metrics.
-    pub fn listed(&self) -> impl Iterator<Item = ListedGroup> {
-        listed(&self.groups)
     }
 
     /// Acts on every deadline that is due.
@@ -278,10 +273,6 @@ impl GroupShard {
     pub const fn offsets(&self) -> &Offsets {
         &self.offsets
     }
-}
-
-fn listed(groups: &BTreeMap<Name, Group>) -> impl Iterator<Item = ListedGroup> {
-    groups.iter().map(|(name, group)| group.listed(name))
 }
 
 impl Group {
