@@ -9,6 +9,7 @@
 pub mod configs;
 pub mod fetch;
 pub mod groups;
+pub mod lag;
 pub mod partitions;
 pub mod reconcile;
 pub mod sessions;

@@ -52,6 +52,10 @@ impl Reconciler {
         let session = self.broker.metadata().session();
         let me = partition::replica_entry(session.broker_id, session.broker_epoch);
         let defaults_changed = self.defaults_changed(image, me);
+        if defaults_changed {
+            let cleaner = self.broker.config().cleaner(&self.broker.dynamic(image));
+            self.broker.log_dirs.configure_cleaner(cleaner);
+        }
         let mut put = Vec::new();
         let mut removed = Vec::new();
         for topic in image.topics.values() {

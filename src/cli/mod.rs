@@ -14,6 +14,7 @@ pub mod log;
 pub mod meta;
 pub mod node;
 mod node_admin;
+mod node_groups;
 pub mod offsets;
 pub mod output;
 pub mod perf;

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
 use crate::broker::{Broker, reconcile};
-use crate::config::{BrokerConfig, Config, EtcdConfig, EtcdEndpoints};
+use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
 use crate::metadata::embedded::{EmbeddedEtcd, EmbeddedOptions};
@@ -59,7 +59,7 @@ impl Node {
         let keys = config.broker();
         let clock = Clock::system();
         let node_id = keys.node_id.unwrap_or(DEFAULT_NODE_ID);
-        let log_dirs = Arc::new(open_log_dirs(keys, node_id, &clock)?);
+        let log_dirs = Arc::new(open_log_dirs(&config, node_id, &clock)?);
         let bound = Bound::bind(server_options(keys, &clock))?;
         let (embedded, endpoints) = etcd(keys, &clock).await?;
         let options = metadata_options(keys, node_id, endpoints, &log_dirs, bound.listeners(), &clock)?;
@@ -155,10 +155,12 @@ async fn prove_registrations(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
-fn open_log_dirs(keys: &BrokerConfig, node_id: BrokerId, clock: &Clock) -> anyhow::Result<LogDirs> {
+fn open_log_dirs(config: &Config, node_id: BrokerId, clock: &Clock) -> anyhow::Result<LogDirs> {
+    let keys = config.broker();
     let options = LogOptions {
         producer_id_expiration_ms: keys.producer_id_expiration_ms,
         retention_check_interval_ms: keys.log_retention_check_interval_ms,
+        cleaner: config.cleaner(&Dynamic::default()),
         ..LogOptions::default()
     };
     Ok(LogDirs::open(LogDirsOptions {

@@ -9,6 +9,7 @@
 
 pub mod alter;
 pub mod broker;
+mod cleaner;
 pub mod convert;
 pub mod describe;
 pub mod environment;
@@ -37,6 +38,7 @@ pub use alter::{
     validate_topic_change, validate_topic_configs,
 };
 pub use broker::{AdvertisedListener, BrokerConfig, EtcdConfig, EtcdEndpoints, ListenerConfig, LogFormat};
+pub use cleaner::CleanerConfig;
 pub use describe::{ConfigRow, ConfigSource, Synonym};
 pub use groups::{GroupConfig, Range};
 pub use load::{Config, LoadOptions, ReadText, inspect, load};

@@ -63,6 +63,19 @@ pub struct TopicConfig {
     pub flush_ack: bool,
 }
 
+impl TopicConfig {
+    /// Age at which a segment is rolled, in milliseconds: `segment.ms`, and on a compacted topic no later than
+    /// `max.compaction.lag.ms`, for the active segment is never cleaned (`LogConfig.maxSegmentMs`, KIP-354).
+    #[must_use]
+    pub fn roll_ms(&self) -> Millis {
+        if self.cleanup_compact && self.max_compaction_lag_ms > 0 {
+            self.segment_ms.min(self.max_compaction_lag_ms)
+        } else {
+            self.segment_ms
+        }
+    }
+}
+
 /// `compression.type`: keep what the producer chose, or make every batch of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CompressionType {

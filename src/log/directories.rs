@@ -12,6 +12,7 @@ use crate::sys::{Faults, Volume};
 use crate::types::{BrokerId, Clock, TopicId, TopicPartition, random};
 
 use super::checkpoint;
+use super::clean::threads::Cleaner;
 use super::ends::LogEnd;
 use super::error::{OpenError, Unusable};
 use super::handle::{Closed, Known, Log, State};
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     /// Held while the proofs of this run are written.
     pub recording: Mutex<()>,
     pub housekeeper: Mutex<Option<Housekeeper>>,
+    pub cleaner: Cleaner,
 }
 
 /// A log on the disk.
@@ -149,9 +151,11 @@ impl LogDirs {
             data_may_be_lost,
             recording: Mutex::new(()),
             housekeeper: Mutex::new(None),
+            cleaner: Cleaner::new(options.options.cleaner.clone()),
         });
         shared.record_failures();
         *lock(&shared.housekeeper) = Some(Housekeeper::start(&shared));
+        shared.cleaner.start(&shared);
         let dirs = Self { shared };
         if !data_may_be_lost {
             dirs.registered()?;
@@ -304,6 +308,7 @@ impl LogDirs {
         if its_id.is_some_and(|id| id != topic_id) {
             tracing::warn!(%partition, "log of another topic id is moved aside");
             set_aside(home, partition, 0).map_err(|source| OpenError::Io { path: home.path(), source })?;
+            forget_cleaned(home, partition)?;
             return Ok(None);
         }
         let known = match found.end {
@@ -375,7 +380,8 @@ impl LogDirs {
     pub fn delete_unopened(&self, partition: &TopicPartition) -> Result<(), OpenError> {
         let Some(found) = lock(&self.shared.found).remove(partition) else { return Ok(()) };
         let Some(home) = self.shared.homes.get(found.home) else { return Ok(()) };
-        set_aside(home, partition, 0).map_err(|source| OpenError::Io { path: home.path(), source })
+        set_aside(home, partition, 0).map_err(|source| OpenError::Io { path: home.path(), source })?;
+        forget_cleaned(home, partition)
     }
 
     /// Does one round of the housekeeping now. The housekeeping thread does it once a second; for tests and tools.
@@ -404,6 +410,7 @@ impl Drop for Shared {
         if let Some(housekeeper) = lock(&self.housekeeper).take() {
             housekeeper.stop();
         }
+        self.cleaner.stop();
     }
 }
 
@@ -477,6 +484,16 @@ fn set_aside(home: &Home, partition: &TopicPartition, delay_ms: i64) -> std::io:
     home.volume.sync_directory("")?;
     home.bury(Vec::new(), Some(aside), delay_ms);
     Ok(())
+}
+
+/// Has a later partition of this name begin dirty.
+fn forget_cleaned(home: &Home, partition: &TopicPartition) -> Result<(), OpenError> {
+    let change = |offsets: &mut super::offsets::Offsets| {
+        offsets.remove(partition);
+    };
+    lock(&home.checkpoints)
+        .change(Kind::Cleaner, &home.volume, change)
+        .map_err(|source| OpenError::Io { path: home.path(), source })
 }
 
 fn read_topic_id(home: &Home, partition: &TopicPartition) -> Option<TopicId> {

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -56,6 +56,8 @@ pub struct Log {
     pub(super) sync: Mutex<SyncQueue>,
     /// Held while files are synced and while the log is cut, so that a sync never vouches for what was cut.
     pub(super) syncing: Mutex<()>,
+    /// Written while files of segments change their names under others, read while one is opened by its name.
+    pub(super) swapping: RwLock<()>,
     /// Bytes appended with `ketcd.flush=ack` whose sync is still to come.
     untold_bytes: AtomicUsize,
     /// Told of every append; see [`Log::on_append`].
@@ -142,6 +144,7 @@ impl Log {
             slot: Mutex::new(Slot { state: State::Closed(known.closed), waiting: VecDeque::new() }),
             sync: Mutex::new(SyncQueue::default()),
             syncing: Mutex::new(()),
+            swapping: RwLock::new(()),
             untold_bytes: AtomicUsize::new(0),
             appended: OnceLock::new(),
         })
@@ -391,6 +394,16 @@ impl Log {
     /// Whether files of the log are open.
     pub(super) fn is_open(&self) -> bool {
         self.segments.load().is_some()
+    }
+
+    /// Base offset of the active segment; `None` if there is none, or it is not known without recovery. Touches no file.
+    pub(super) fn active_base(&self) -> Option<i64> {
+        match &lock(&self.slot).state {
+            State::Open(writer) => Some(writer.segment.base_offset()),
+            State::Closed(Closed::Clean { active_base, .. }) => Some(*active_base),
+            State::Busy => self.segments()?.last().map(|active| active.base_offset()),
+            State::Closed(Closed::New | Closed::Unclean) | State::Gone(_) => None,
+        }
     }
 
     /// Queues `work` behind all that was asked for before, on a storage thread. `failed` makes an answer of an error.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use uuid::Uuid;
 
+use crate::config::CleanerConfig;
 use crate::sys::Volume;
 use crate::sys::volume::DirectoryLock;
 use crate::types::{Clock, Millis, Offset, TopicPartition};
@@ -30,6 +31,8 @@ pub struct LogOptions {
     pub reserve_bytes: u64,
     /// Sealed segments that are kept open for reading in one directory (rule S13). Each takes two maps.
     pub sealed_segments_open_max: usize,
+    /// What the log cleaner runs with at first.
+    pub cleaner: CleanerConfig,
 }
 
 impl Default for LogOptions {
@@ -40,6 +43,7 @@ impl Default for LogOptions {
             idle_close_ms: 600_000,
             reserve_bytes: 16 << 20,
             sealed_segments_open_max: 4096,
+            cleaner: CleanerConfig::default(),
         }
     }
 }
@@ -237,7 +241,7 @@ impl Home {
 
     /// Forgets a partition in all checkpoints.
     pub fn forget(&self, partition: &TopicPartition) -> Result<(), Unusable> {
-        for kind in [Kind::RecoveryPoint, Kind::LogStart, Kind::HighWatermark] {
+        for kind in Kind::ALL {
             self.store(kind, |offsets| {
                 offsets.remove(partition);
             })?;

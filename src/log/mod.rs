@@ -12,12 +12,14 @@
 //! | `read`, `search`, `segment`, `index` | the way out |
 //! | `open`, `scan`, `close`, `snapshot`, `epochs` | recovery and what it needs |
 //! | `retention`, `truncate`, `sync`, `housekeeping` | the rest of a log's life |
+//! | `clean` | compaction |
 //!
 //! Read first: [`Log`] in `handle`, then `writer`, then `read`.
 
 mod append;
 mod be;
 pub mod checkpoint;
+mod clean;
 mod close;
 mod directories;
 mod ends;
@@ -50,6 +52,7 @@ mod writer;
 mod tests;
 
 pub use append::{AppendOptions, AppendResult};
+pub use clean::Cleaned;
 pub use directories::{DirectoryInfo, LogDirs, LogDirsOptions, PartitionOnDisk};
 pub use error::{AppendError, OpenError, ReadError, Unusable};
 pub use handle::Log;

@@ -18,6 +18,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// High watermarks.
 pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// First offsets that the log cleaner has not cleaned.
+pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// Says that the last run ended in order (rule B1).
 pub const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 /// Ours: exact ends of all logs after a clean stop.
@@ -41,6 +43,9 @@ pub enum SegmentFile {
 }
 
 impl SegmentFile {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Log, Self::Index, Self::TimeIndex, Self::Snapshot];
+
     /// Its suffix, with the dot.
     #[must_use]
     pub const fn suffix(self) -> &'static str {

@@ -7,15 +7,18 @@ use crate::sys::DataFile;
 use crate::types::{LeaderEpoch, Offset};
 
 use super::checkpoint;
+use super::clean::swap;
 use super::epochs::Epochs;
 use super::error::Unusable;
 use super::handle::{Closed, Log};
 use super::index::{self, OffsetIndex};
 use super::names::{DELETED_SUFFIX, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, SegmentFile};
+use super::offsets::Kind;
 use super::producers::Producers;
 use super::scan::{Scan, ScanOptions, scan};
 use super::segment::Segment;
 use super::snapshot;
+use super::storage::lock;
 use super::writer::{Writer, jitter_ms, offset};
 
 /// Ends of names of files that an interrupted operation left behind.
@@ -26,6 +29,9 @@ const LEFT_BEHIND: [&str; 4] = [DELETED_SUFFIX, ".cleaned", ".swap", ".tmp"];
 /// # Errors
 /// [`Unusable::Corrupt`] if synced bytes are not what they were: the files stay as they are. Else what the system says.
 pub(super) fn open(log: &Arc<Log>, closed: &Closed) -> Result<Writer, Unusable> {
+    if !matches!(closed, Closed::New) {
+        swap::settle(log).map_err(|error| io(log, error))?;
+    }
     let opened = match closed {
         Closed::New => create(log, 0),
         Closed::Clean { active_base, active_position } => {
@@ -78,7 +84,7 @@ pub(super) fn create_segment(log: &Arc<Log>, base_offset: i64) -> Result<Writer,
 }
 
 /// What a scan of an empty segment finds.
-fn empty_scan(base_offset: i64) -> Scan {
+pub(super) fn empty_scan(base_offset: i64) -> Scan {
     Scan {
         position: 0,
         end_offset: base_offset,
@@ -247,6 +253,9 @@ fn recover_segments(log: &Arc<Log>, listing: &mut Listing) -> Result<Opened, Unu
     };
     let mut epochs = Epochs::new(epochs.unwrap_or_default());
     let mut segments = listing.sealed_before(log, first).map_err(|error| io(log, error))?;
+    // A log that was cleaned has gaps, whatever its policy is now.
+    let gaps =
+        config.cleanup_compact || lock(&log.home.checkpoints).find(Kind::Cleaner, log.partition()).is_some();
     let mut epoch = LeaderEpoch(-1);
     let bases = listing.bases.clone();
     for (at, base) in bases.iter().copied().enumerate().skip(first) {
@@ -259,7 +268,7 @@ fn recover_segments(log: &Arc<Log>, listing: &mut Listing) -> Result<Opened, Unu
             base_offset: base,
             verify_from: recovery_point,
             epoch,
-            gaps: config.cleanup_compact,
+            gaps,
             interval_bytes: config.index_interval_bytes,
         };
         let mut found = scan(&map, options, |header| {
@@ -270,8 +279,7 @@ fn recover_segments(log: &Arc<Log>, listing: &mut Listing) -> Result<Opened, Unu
         epoch = found.epoch;
         let next_base = bases.get(at + 1).copied();
         let continues = next_base.is_some_and(|next| {
-            found.stopped_by.is_none()
-                && (found.end_offset == next || (config.cleanup_compact && found.end_offset < next))
+            found.stopped_by.is_none() && (found.end_offset == next || (gaps && found.end_offset < next))
         });
         if !continues && found.end_offset < recovery_point {
             let reason = found.stopped_by.unwrap_or_else(|| "synced batches are missing".to_owned());
@@ -324,9 +332,17 @@ fn write_found_indexes(log: &Log, base: i64, found: &Scan) -> std::io::Result<()
 /// # Errors
 /// What the system says.
 pub(super) fn remove_segment(log: &Log, base: i64) -> std::io::Result<()> {
+    remove_files(log, base, &SegmentFile::ALL)
+}
+
+/// As [`remove_segment`], of these kinds only.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn remove_files(log: &Log, base: i64, kinds: &[SegmentFile]) -> std::io::Result<()> {
     let directory = log.directory();
     let mut files = Vec::new();
-    for kind in [SegmentFile::Log, SegmentFile::Index, SegmentFile::TimeIndex, SegmentFile::Snapshot] {
+    for kind in kinds {
         let path = kind.path(&directory, base);
         let deleted = format!("{path}{DELETED_SUFFIX}");
         match log.home.volume.rename(&path, &deleted) {

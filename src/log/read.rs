@@ -13,6 +13,7 @@ use super::index::OffsetIndex;
 use super::names::SegmentFile;
 use super::segment::{Need, Segment, next_position};
 use super::step::Step;
+use super::storage::read_lock;
 
 /// How often a read that lacks something goes and gets it before it gives up: several segments and their pages.
 const ATTEMPTS: usize = 64;
@@ -34,6 +35,8 @@ pub struct ReadOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadCursor {
     segment: i64,
+    /// A cleaned segment has its base offset in common with those it was made of, but not their positions.
+    id: u32,
     position: u32,
     offset: i64,
 }
@@ -103,7 +106,14 @@ impl Log {
     }
 
     /// Maps a sealed segment and its index, which is rebuilt if it is missing or wrong. Waits for the disk.
+    ///
+    /// # Errors
+    /// `NotFound` if the segment is not the log's any more; else what the system says.
     pub(super) fn open_segment(&self, segment: &Arc<Segment>) -> std::io::Result<()> {
+        let _no_swap = read_lock(&self.swapping);
+        if segment.is_replaced() {
+            return Err(std::io::ErrorKind::NotFound.into());
+        }
         let directory = self.directory();
         let volume = &self.home.volume;
         let (end_offset, end_position) = segment.tail();
@@ -166,7 +176,8 @@ impl Log {
         let (mut at, mut position) = match options.cursor {
             Some(cursor) if cursor.offset == from => {
                 let found = segments.binary_search_by_key(&cursor.segment, |segment| segment.base_offset());
-                found.map_or_else(|_| (segment_of(segments, from), None), |at| (at, Some(cursor.position)))
+                let same = found.ok().filter(|at| segments.get(*at).is_some_and(|s| s.id() == cursor.id));
+                same.map_or_else(|| (segment_of(segments, from), None), |at| (at, Some(cursor.position)))
             }
             _ => (segment_of(segments, from), None),
         };
@@ -229,6 +240,7 @@ impl Log {
             read.chunks.push(chunk);
             read.cursor = next_offset.map(|offset| ReadCursor {
                 segment: segment.base_offset(),
+                id: segment.id(),
                 position: cut,
                 offset,
             });

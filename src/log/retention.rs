@@ -13,6 +13,7 @@ use super::names::SegmentFile;
 use super::open::{first_offset, remove_segment};
 use super::segment::Segment;
 use super::step::Step;
+use super::storage::read_lock;
 use super::writer::offset;
 
 impl Log {
@@ -111,12 +112,14 @@ impl Log {
         for segment in segments {
             let size = u64::from(segment.size_bytes());
             let is_active = count + 1 == segments.len();
-            if size == 0 || segment.end_offset() > high_watermark {
+            // A segment that cleaning emptied holds nothing that could be too young.
+            let is_hollow = size == 0 && !is_active && config.cleanup_delete;
+            if (size == 0 && !is_hollow) || segment.end_offset() > high_watermark {
                 break;
             }
             let before_start = !is_active && segment.end_offset() <= start;
             let too_large = excess > 0 && excess >= size;
-            if !before_start && !too_large && !self.is_too_old(segment, config, now) {
+            if !before_start && !too_large && !is_hollow && !self.is_too_old(segment, config, now) {
                 break;
             }
             excess = excess.saturating_sub(size);
@@ -152,6 +155,10 @@ impl Log {
             segment.base_offset(),
             u32::try_from(segment.end_offset() - segment.base_offset()).unwrap_or(u32::MAX),
         );
+        let _no_swap = read_lock(&self.swapping);
+        if segment.is_replaced() {
+            return Vec::new();
+        }
         let path = SegmentFile::TimeIndex.path(&self.directory(), base);
         let read = self.home.volume.read(&path).ok().flatten();
         let sound = read

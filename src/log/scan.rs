@@ -123,7 +123,8 @@ pub(super) fn index_of(
 }
 
 impl Scan {
-    fn take(&mut self, header: &BatchHeader, options: ScanOptions) {
+    /// Takes in the next batch, for the indexes and the end.
+    pub fn take(&mut self, header: &BatchHeader, options: ScanOptions) {
         let relative = |offset: i64| u32::try_from(offset - options.base_offset).unwrap_or_default();
         if self.first_timestamp.is_none() {
             self.first_timestamp = Some(header.max_timestamp);
@@ -175,7 +176,7 @@ fn continues(found: &Scan, header: &BatchHeader, gaps: bool) -> Result<(), Strin
 }
 
 /// Brings the bytes up to `needed` into memory, and some more; returns up to where.
-fn bring_in(map: &Map, present: usize, needed: usize) -> std::io::Result<usize> {
+pub(super) fn bring_in(map: &Map, present: usize, needed: usize) -> std::io::Result<usize> {
     if needed <= present {
         return Ok(present);
     }

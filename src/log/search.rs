@@ -31,8 +31,7 @@ impl Log {
         timestamp: Millis,
         end: Offset,
     ) -> Step<Result<Option<FoundOffset>, ReadError>> {
-        self.when_open(move |log| {
-            let segments = log.segments().ok_or_else(|| log.why_closed())?;
+        self.search(move |log, segments| {
             for segment in segments.iter().filter(|segment| segment.base_offset() < end.get()) {
                 if segment.size_bytes() == 0 || log.largest_timestamp_of(segment) < timestamp {
                     continue;
@@ -51,8 +50,7 @@ impl Log {
         self: &Arc<Self>,
         end: Offset,
     ) -> Step<Result<Option<FoundOffset>, ReadError>> {
-        self.when_open(move |log| {
-            let segments = log.segments().ok_or_else(|| log.why_closed())?;
+        self.search(move |log, segments| {
             let with_records = segments.iter().filter(|segment| segment.size_bytes() > 0);
             let largest = with_records.clone().map(|segment| log.largest_timestamp_of(segment)).max();
             let Some(largest) = largest.filter(|largest| *largest >= 0) else { return Ok(None) };
@@ -66,6 +64,23 @@ impl Log {
                 }
             }
             Ok(None)
+        })
+    }
+
+    /// Runs `look` on a storage thread, again if a cleaned segment took the place of one that it needed.
+    fn search<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl Fn(&Arc<Self>, &[Arc<Segment>]) -> Result<T, ReadError> + Send + 'static,
+    ) -> Step<Result<T, ReadError>> {
+        self.when_open(move |log| {
+            loop {
+                let segments = log.segments().ok_or_else(|| log.why_closed())?;
+                let found = look(log, &segments);
+                let is_replaced = segments.iter().any(|segment| segment.is_replaced());
+                if found.is_ok() || !is_replaced {
+                    return found;
+                }
+            }
         })
     }
 

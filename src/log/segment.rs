@@ -22,11 +22,17 @@ const HOT_BYTES: u32 = 32 << 20;
 const ALLOCATION_STEP_MIN: u32 = 16 << 10;
 /// The largest step of preallocation, in bytes.
 const ALLOCATION_STEP_MAX: u32 = 32 << 20;
+/// The next segment's id. Four billion openings later one comes again, when nobody remembers it.
+static NEXT_ID: AtomicU32 = AtomicU32::new(0);
 
 /// A segment. Its end grows while it is active; then it never changes until it is deleted.
 #[derive(Debug)]
 pub(super) struct Segment {
     base_offset: i64,
+    /// Tells it from other segments with the same base offset: those it was made of, those that are made of it.
+    id: u32,
+    /// Another segment has its place and its file names.
+    replaced: AtomicBool,
     /// End offset less base offset in the high half, end position in the low: read together, they fit together.
     tail: AtomicU64,
     largest_timestamp: AtomicI64,
@@ -75,6 +81,8 @@ impl Segment {
     ) -> Self {
         Self {
             base_offset,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            replaced: AtomicBool::new(false),
             tail: AtomicU64::new(pack(end_offset - base_offset, position)),
             largest_timestamp: AtomicI64::new(times.last().map_or(-1, |entry| entry.timestamp)),
             written_from: AtomicU32::new(position),
@@ -93,6 +101,8 @@ impl Segment {
     pub fn sealed(base_offset: i64, position: u32, end_offset: i64) -> Self {
         Self {
             base_offset,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            replaced: AtomicBool::new(false),
             tail: AtomicU64::new(pack(end_offset - base_offset, position)),
             largest_timestamp: AtomicI64::new(UNKNOWN),
             written_from: AtomicU32::new(position),
@@ -109,6 +119,20 @@ impl Segment {
 
     pub const fn base_offset(&self) -> i64 {
         self.base_offset
+    }
+
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Says that the segment's file names will be another's.
+    pub fn set_replaced(&self) {
+        self.replaced.store(true, Ordering::Release);
+    }
+
+    /// Whether the segment's file names are another's. Ask with [`super::Log`]'s `swapping` in hand.
+    pub fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Acquire)
     }
 
     /// End offset (exclusive) and end position, as of one moment.

@@ -20,6 +20,7 @@ impl LogDirs {
         if let Some(housekeeper) = lock(&self.shared.housekeeper).take() {
             housekeeper.stop();
         }
+        self.shared.cleaner.stop();
         for home in &self.shared.homes {
             home.stopped.store(true, Ordering::Release);
             // Jobs that were under way end before the next run begins, as they would with the process.
@@ -37,6 +38,8 @@ impl LogDirs {
         if let Some(housekeeper) = &housekeeper {
             housekeeper.tell_to_stop();
         }
+        // It gives up within milliseconds, and never holds what closing needs.
+        self.shared.cleaner.tell_to_stop();
         for home in &self.shared.homes {
             home.stopped.store(true, Ordering::Release);
         }
@@ -57,6 +60,7 @@ impl LogDirs {
                 if let Some(housekeeper) = housekeeper {
                     housekeeper.stop();
                 }
+                shared.cleaner.stop();
                 shared.finish(&logs, &ends, broker_epoch.map_or(-1, BrokerEpoch::get));
             };
             match storage {

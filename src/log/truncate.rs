@@ -7,6 +7,7 @@ use crate::types::{LeaderEpoch, Offset};
 use super::error::Unusable;
 use super::handle::{Log, State};
 use super::names::SegmentFile;
+use super::offsets::Kind;
 use super::open::{Listing, create_segment, load_producers, remove_segment, remove_snapshots, writer_after};
 use super::producers::Producers;
 use super::scan::{ScanOptions, scan};
@@ -40,6 +41,12 @@ impl Log {
         // ORDER: first nothing above the cut counts as synced, on the disk too; then the cut.
         let recovery_point = self.recovery_point().get().min(new_end);
         self.home.store_recovery_point(self.partition(), offset(recovery_point))?;
+        // What comes after the cut was never cleaned.
+        self.home.store(Kind::Cleaner, |offsets| {
+            if let Some(cleaned) = offsets.get_mut(self.partition()) {
+                *cleaned = new_end.min(*cleaned);
+            }
+        })?;
         if new_end < start.get() {
             self.home.store_log_start(self.partition(), offset(new_end))?;
         }

@@ -200,7 +200,7 @@ impl Writer {
         };
         let entries_max = config.segment_index_bytes / 12;
         let last = self.end_offset.saturating_add(i64::from(header.last_offset_delta));
-        full || waited > config.segment_ms.saturating_sub(self.jitter_ms)
+        full || waited > config.roll_ms().saturating_sub(self.jitter_ms)
             || self.index_entries >= config.segment_index_bytes / 8
             || self.time_entries >= entries_max
             || last - self.segment.base_offset() > i64::from(i32::MAX)
@@ -321,7 +321,7 @@ pub(super) fn write_indexes(log: &Log, segment: &Segment) -> std::io::Result<()>
 
 /// A random part of `segment.jitter.ms`, at most `segment.ms`.
 pub(super) fn jitter_ms(config: &TopicConfig) -> Millis {
-    let most = config.segment_jitter_ms.min(config.segment_ms);
+    let most = config.segment_jitter_ms.min(config.roll_ms());
     match u64::try_from(most) {
         Ok(most @ 1..) => i64::try_from(random::below(most)).unwrap_or_default(),
         _ => 0,

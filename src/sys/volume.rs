@@ -166,6 +166,7 @@ impl Volume {
     /// What the system says.
     pub fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         may_block("rename");
+        self.faults.before_step()?;
         fs::rename(self.root.join(from), self.root.join(to))
     }
 
@@ -175,6 +176,7 @@ impl Volume {
     /// What the system says.
     pub fn remove_file(&self, path: &str) -> io::Result<()> {
         may_block("unlink");
+        self.faults.before_step()?;
         match fs::remove_file(self.root.join(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             done => done,
@@ -260,12 +262,13 @@ impl Volume {
     }
 }
 
-/// Faults that a test makes a volume show. All off at start; costs one or two loads per call.
+/// Faults that a test makes a volume show. All off at start; costs a few loads per call.
 #[derive(Debug)]
 pub struct Faults {
     space_left: AtomicU64,
     fail_writes: AtomicBool,
     fail_syncs: AtomicBool,
+    steps_left: AtomicU64,
 }
 
 impl Default for Faults {
@@ -274,6 +277,7 @@ impl Default for Faults {
             space_left: AtomicU64::new(u64::MAX),
             fail_writes: AtomicBool::new(false),
             fail_syncs: AtomicBool::new(false),
+            steps_left: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -294,6 +298,20 @@ impl Faults {
         self.fail_syncs.store(fail, Ordering::Relaxed);
     }
 
+    /// Lets `steps` more changes of files and names through (writes, syncs, renames, removals) and fails the rest with EIO: what is on
+    /// the disk is then what a crash at that point leaves. `None` lifts it.
+    pub fn set_steps_left(&self, steps: Option<u64>) {
+        self.steps_left.store(steps.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Before a change of names.
+    fn before_step(&self) -> io::Result<()> {
+        let taken = self.steps_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            if left == u64::MAX { Some(left) } else { left.checked_sub(1) }
+        });
+        taken.map(drop).map_err(|_| rustix::io::Errno::IO.into())
+    }
+
     pub(super) fn before_allocate(&self, bytes: u64) -> io::Result<()> {
         let taken = self.space_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             if left == u64::MAX { Some(left) } else { left.checked_sub(bytes) }
@@ -302,10 +320,12 @@ impl Faults {
     }
 
     pub(super) fn before_write(&self) -> io::Result<()> {
+        self.before_step()?;
         fail_if(&self.fail_writes)
     }
 
     pub(super) fn before_sync(&self) -> io::Result<()> {
+        self.before_step()?;
         fail_if(&self.fail_syncs)
     }
 }

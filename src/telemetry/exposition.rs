@@ -174,6 +174,7 @@ impl Collector for Everything {
         connections(&mut scrape);
         requests(&mut scrape);
         records(&mut scrape);
+        super::cleaner::tell(&mut scrape);
         own_process(&mut scrape);
         for tell in scrape_functions() {
             tell(&mut scrape);

@@ -9,6 +9,7 @@
 //! Read first: [`metrics`].
 
 pub mod apis;
+pub mod cleaner;
 pub mod closing;
 mod counters;
 pub mod exposition;

@@ -24,6 +24,7 @@ mod delete_records;
 mod describe;
 mod fetch;
 mod fetch_sessions;
+mod find_coordinator;
 mod groups;
 mod groups_consumer;
 mod groups_offsets;

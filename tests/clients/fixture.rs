@@ -43,10 +43,14 @@ pub fn shared() -> &'static Cluster {
 }
 
 /// What makes the new protocol find the dead as fast as the classic one can be told to.
-const SHORT_SESSIONS: [&str; 4] = [
+pub const SHORT_SESSIONS: [&str; 8] = [
+    "--set",
     "group.consumer.min.session.timeout.ms=6000",
+    "--set",
     "group.consumer.session.timeout.ms=6000",
+    "--set",
     "group.consumer.min.heartbeat.interval.ms=1000",
+    "--set",
     "group.consumer.heartbeat.interval.ms=1000",
 ];
 
@@ -57,8 +61,7 @@ pub fn short_sessions() -> &'static Cluster {
         if let Ok(bootstrap) = std::env::var("KETCD_TEST_BOOTSTRAP") {
             return Cluster::new(None, bootstrap);
         }
-        let settings: Vec<&str> = SHORT_SESSIONS.iter().flat_map(|setting| ["--set", *setting]).collect();
-        let broker = Broker::start_with(&settings);
+        let broker = Broker::start_with(&SHORT_SESSIONS);
         let bootstrap = broker.bootstrap();
         Cluster::new(Some(broker), bootstrap)
     })

@@ -17,14 +17,15 @@ const TOOLS: &str = "org.apache.kafka.tools.";
 /// The JVM that runs the tools, one at a time; started by the first case.
 static JVM: Mutex<Option<Agent>> = Mutex::new(None);
 
-struct Tools {
+/// Kafka's tools, and the broker to use them on.
+pub struct Tools {
     jvm: MutexGuard<'static, Option<Agent>>,
     cluster: &'static Cluster,
 }
 
 impl Tools {
     /// The tools and the shared broker; `None` after a skip.
-    fn here() -> Option<Self> {
+    pub fn here() -> Option<Self> {
         if let Some(why) = missing("java", Some("kafka/.installed")) {
             skip(&why);
             return None;
@@ -47,7 +48,7 @@ impl Tools {
     }
 
     /// What `tool` prints with `arguments`, `@` standing for the bootstrap address. It must succeed.
-    fn run(&mut self, tool: &str, arguments: &[&str]) -> String {
+    pub fn run(&mut self, tool: &str, arguments: &[&str]) -> String {
         let name = if tool.contains('.') { tool.to_owned() } else { format!("{TOOLS}{tool}") };
         let arguments: Vec<&str> =
             arguments.iter().map(|a| if *a == "@" { self.cluster.bootstrap() } else { a }).collect();
@@ -65,7 +66,7 @@ impl Tools {
 }
 
 /// Fails with everything printed unless each of `parts` is in it.
-fn assert_contains(printed: &str, parts: &[&str]) {
+pub fn assert_contains(printed: &str, parts: &[&str]) {
     for part in parts {
         assert!(printed.contains(part), "{part:?} is not in:\n{printed}");
     }

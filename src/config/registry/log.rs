@@ -145,7 +145,7 @@ log.flush.scheduler.interval.ms.",
     },
     Section {
         title: "The log on disk",
-        tier: later::COMPACTION,
+        tier: Tier::Effective,
         keys: &[
             Key::boolean("log.cleaner.enable", "true", "Run the log cleaner."),
             Key::int("log.cleaner.threads", "1", "Threads of the log cleaner.").at_least(0).cluster_wide(),

@@ -48,7 +48,6 @@ mod later {
     pub(super) const SECURITY: Tier =
         Tier::NoEffect("TLS, SASL and access control come in a later version; every listener is PLAINTEXT");
     pub(super) const QUOTAS: Tier = Tier::NoEffect("quotas come in a later version");
-    pub(super) const COMPACTION: Tier = Tier::NoEffect("compaction comes in a later version");
 }
 
 const BROKER: &[&[Section]] = &[

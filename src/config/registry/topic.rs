@@ -128,7 +128,7 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         title: "Topic keys",
-        tier: later::COMPACTION,
+        tier: Tier::Effective,
         keys: &[
             Key::long(
                 "delete.retention.ms",

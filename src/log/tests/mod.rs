@@ -2,10 +2,11 @@
 
 mod appending;
 mod bad_files;
+mod compacting;
 mod directories;
 mod failing_disks;
 mod model;
 mod reading;
 mod recovering;
 mod retaining;
-mod support;
+pub mod support;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::config::{CompressionType, TopicConfig};
+use crate::config::{CleanerConfig, CompressionType, TopicConfig};
 use crate::log::{
     AppendInfo, AppendOptions, AppendResult, Log, LogDirs, LogDirsOptions, LogOptions, ReadOptions, Storage,
 };
@@ -68,7 +68,12 @@ impl Fixture {
             root: tempfile::tempdir().unwrap(),
             clock: Clock::manual(NOW),
             storage: Storage::start(2),
-            options: LogOptions { reserve_bytes: 0, ..LogOptions::default() },
+            // Tests say when a log is cleaned.
+            options: LogOptions {
+                reserve_bytes: 0,
+                cleaner: CleanerConfig { enable: false, ..CleanerConfig::default() },
+                ..LogOptions::default()
+            },
             dirs: None,
         };
         fixture.open();
@@ -93,6 +98,12 @@ impl Fixture {
     pub fn open(&mut self) -> &LogDirs {
         let options = self.options();
         self.dirs.insert(LogDirs::open(options).unwrap())
+    }
+
+    /// Opens the directories again with what a test changed in the options.
+    pub fn open_anew(&mut self) {
+        self.crash();
+        self.open();
     }
 
     pub fn dirs(&self) -> &LogDirs {

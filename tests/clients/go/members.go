@@ -58,7 +58,14 @@ func (a *agent) join(c *command) error {
 		kgo.SeedBrokers(a.bootstrap), kgo.ConsumerGroup(c.Group), kgo.ConsumeResetOffset(start),
 		kgo.Dialer(m.network.dial),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, more map[string][]int32) { m.onAssigned(more) }),
-		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, gone map[string][]int32) { m.onGone("revoked", gone) }),
+		kgo.OnPartitionsRevoked(func(ctx context.Context, client *kgo.Client, gone map[string][]int32) {
+			if c.Commit == "auto" { // what the client does by itself where nobody asks to be told
+				if err := client.CommitUncommittedOffsets(ctx); err != nil {
+					m.event("refused", err.Error())
+				}
+			}
+			m.onGone("revoked", gone)
+		}),
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, gone map[string][]int32) { m.onGone("lost", gone) }),
 	}
 	if c.Topics != nil {

@@ -20,8 +20,8 @@ fn every_client_lists_describes_and_deletes_groups() {
     everywhere(each_client, |flavour| {
         let cluster = shared();
         let family = flavour.family;
-        let group = format!("administered-group-{}", flavour.name());
-        cluster.create_topic(family, &group, 2, &json!({}));
+        let group = flavour.own("administered-group");
+        cluster.create_topic(cluster.creator(), &group, 2, &json!({}));
         produce(cluster, flavour, &group, 2, 5);
         let mut member = Member::join(cluster, flavour, &flavour.joining(&group, &group));
         settled(&mut [&mut member], &all_of(&group, 2));
@@ -53,8 +53,8 @@ fn every_client_lists_describes_and_deletes_groups() {
 fn offsets_are_committed_without_joining() {
     everywhere(each_client, |flavour| {
         let cluster = shared();
-        let topic = format!("standalone-{}", flavour.name());
-        cluster.create_topic(flavour.family, &topic, 2, &json!({}));
+        let topic = flavour.own("standalone");
+        cluster.create_topic(cluster.creator(), &topic, 2, &json!({}));
         produce(cluster, flavour, &topic, 2, 10);
         for (partition, offset) in [(0, 3), (1, 7), (0, 4)] {
             let commit = json!({"do": "commit_standalone", "group": topic, "topic": topic, "partition": partition, "offset": offset});

@@ -16,9 +16,9 @@ fn a_killed_member_is_replaced_after_its_session() {
         |_| true,
         |flavour| {
             let cluster = short_sessions();
-            let topic = format!("killed-{}", flavour.name());
+            let topic = flavour.own("killed");
             let all = all_of(&topic, PARTITIONS);
-            cluster.create_topic(flavour.family, &topic, 4, &json!({}));
+            cluster.create_topic(cluster.creator(), &topic, 4, &json!({}));
             let mut joining = flavour.joining(&topic, &topic);
             joining["session_ms"] = json!(SESSION_MS);
             let mut survivor = Member::join(cluster, flavour, &joining);

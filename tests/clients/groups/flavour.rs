@@ -43,11 +43,16 @@ pub const ALL: [Flavour; 13] = [
 ];
 
 impl Flavour {
-    /// Unique, and fit for names of topics and groups.
+    /// Unique, for people and for names.
     pub fn name(self) -> String {
         let protocol = if self.modern { "consumer" } else { "classic" };
         let strategy = self.strategy.map(|strategy| format!("-{strategy}")).unwrap_or_default();
         format!("{}-{protocol}{strategy}", self.family.name())
+    }
+
+    /// A name for a topic or a group of this flavour's case, also on a broker that saw another run of the tests.
+    pub fn own(self, what: &str) -> String {
+        format!("{what}-{}-{}", self.name(), std::process::id())
     }
 
     /// Partitions that do not move are consumed all the time. franz-go is cooperative by itself.
@@ -86,10 +91,16 @@ pub fn everywhere(applies: impl Fn(Flavour) -> bool, case: impl Fn(Flavour) + Sy
             None => flavours.push(flavour),
         }
     }
+    together(&flavours, case);
+}
+
+/// Runs `case` for all of `flavours` at the same time; fails with the names of those for which it failed.
+pub fn together(flavours: &[Flavour], case: impl Fn(Flavour) + Sync) {
     let failed: Vec<String> = std::thread::scope(|scope| {
         let case = &case;
         let running: Vec<_> = flavours
-            .into_iter()
+            .iter()
+            .copied()
             .map(|flavour| (flavour, scope.spawn(move || catch_unwind(AssertUnwindSafe(|| case(flavour))))))
             .collect();
         let failed =
@@ -102,4 +113,9 @@ pub fn everywhere(applies: impl Fn(Flavour) -> bool, case: impl Fn(Flavour) + Sy
         running.into_iter().filter_map(failed).collect()
     });
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// How often a case is repeated: `once`, and ten times as often where `make groups-long` asks for it.
+pub fn long(once: u64) -> u64 {
+    if std::env::var_os("KETCD_TEST_LONG").is_some() { once * 10 } else { once }
 }

@@ -124,7 +124,12 @@ impl<'a> Member<'a> {
 
     /// Closes the consumer as an application does.
     pub fn leave(&mut self) -> Seen {
-        let answer = self.ask(&json!({"do": "leave", "first": self.records.len()}));
+        self.end("leave")
+    }
+
+    /// The command `how` that ends it.
+    pub fn end(&mut self, how: &str) -> Seen {
+        let answer = self.ask(&json!({"do": how, "first": self.records.len()}));
         self.seen(&answer)
     }
 

@@ -13,9 +13,9 @@ fn a_group_rolls_to_the_new_protocol_and_back_and_loses_nothing() {
     let both = |flavour: Flavour| flavour.modern && flavour.strategy.is_none();
     everywhere(both, |flavour| {
         let cluster = short_sessions();
-        let topic = format!("migration-{}", flavour.family.name());
+        let topic = flavour.own("migration");
         let all = all_of(&topic, PARTITIONS);
-        cluster.create_topic(flavour.family, &topic, 4, &json!({}));
+        cluster.create_topic(cluster.creator(), &topic, 4, &json!({}));
         // Eager members cannot be in a group with others that keep their partitions, in the client of franz-go.
         let strategy = (flavour.family == Family::ConfluentKafka).then_some("range");
         let classic = Flavour { modern: false, strategy, ..flavour };

@@ -19,10 +19,10 @@ fn a_pattern_finds_the_topics_that_are_there() {
         |_| true,
         |flavour| {
             let cluster = short_sessions();
-            let group = format!("pattern-{}", flavour.name());
+            let group = flavour.own("pattern");
             let topics = ["one", "two", "unrelated"].map(|topic| format!("{group}-{topic}"));
             for topic in &topics {
-                cluster.create_topic(flavour.family, topic, 2, &json!({}));
+                cluster.create_topic(cluster.creator(), topic, 2, &json!({}));
                 produce(cluster, flavour, topic, 2, 5);
             }
             let wanted = &all_of(&topics[0], 2) | &all_of(&topics[1], 2);
@@ -32,7 +32,7 @@ fn a_pattern_finds_the_topics_that_are_there() {
             if flavour.modern {
                 // The broker resolves the pattern, so a new topic needs no look of the client's at all topics.
                 let late = format!("{group}-three");
-                cluster.create_topic(flavour.family, &late, 1, &json!({}));
+                cluster.create_topic(cluster.creator(), &late, 1, &json!({}));
                 produce(cluster, flavour, &late, 1, 5);
                 let more = &wanted | &all_of(&late, 1);
                 settled(&mut [&mut member], &more);

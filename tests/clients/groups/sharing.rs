@@ -14,8 +14,8 @@ fn a_lone_consumer_reads_everything_and_goes_on_after_a_restart() {
         |_| true,
         |flavour| {
             let cluster = shared();
-            let topic = format!("lone-{}", flavour.name());
-            cluster.create_topic(flavour.family, &topic, 3, &json!({}));
+            let topic = flavour.own("lone");
+            cluster.create_topic(cluster.creator(), &topic, 3, &json!({}));
             produce(cluster, flavour, &topic, 3, 50);
             let all = all_of(&topic, 3);
             let mut joining = flavour.joining(&topic, &topic);
@@ -50,8 +50,8 @@ fn every_client_resumes_from_what_another_committed() {
     let flavours: Vec<Flavour> =
         ALL.into_iter().filter(|flavour| flavour.family.missing().is_none()).collect();
     let Some(first) = flavours.first() else { return };
-    let topic = "handed-on";
-    cluster.create_topic(first.family, topic, 2, &json!({}));
+    let topic = &*first.own("handed-on");
+    cluster.create_topic(cluster.creator(), topic, 2, &json!({}));
     let mut end = 0;
     for flavour in flavours {
         produce(cluster, flavour, topic, 2, 10);
@@ -77,9 +77,14 @@ fn two_then_three_then_one_member_share_every_record() {
         |_| true,
         |flavour| {
             let cluster = shared();
-            let topic = format!("shared-{}", flavour.name());
+            let topic = flavour.own("shared");
             let all = all_of(&topic, PARTITIONS);
-            cluster.create_topic(flavour.family, &topic, u32::try_from(PARTITIONS).expect("few"), &json!({}));
+            cluster.create_topic(
+                cluster.creator(),
+                &topic,
+                u32::try_from(PARTITIONS).expect("few"),
+                &json!({}),
+            );
             let mut end = 0;
             let mut more = || {
                 produce(cluster, flavour, &topic, PARTITIONS, 40);
@@ -124,9 +129,9 @@ fn partitions_that_stay_are_never_taken_away() {
     const PARTITIONS: u64 = 6;
     everywhere(Flavour::cooperative, |flavour| {
         let cluster = shared();
-        let topic = format!("stay-{}", flavour.name());
+        let topic = flavour.own("stay");
         let all = all_of(&topic, PARTITIONS);
-        cluster.create_topic(flavour.family, &topic, u32::try_from(PARTITIONS).expect("few"), &json!({}));
+        cluster.create_topic(cluster.creator(), &topic, u32::try_from(PARTITIONS).expect("few"), &json!({}));
         let joining = flavour.joining(&topic, &topic);
         let mut a = Member::join(cluster, flavour, &joining);
         settled(&mut [&mut a], &all);

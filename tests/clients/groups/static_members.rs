@@ -11,9 +11,9 @@ fn a_static_member_that_restarts_disturbs_nobody() {
     const PARTITIONS: u64 = 4;
     everywhere(Flavour::has_static_members, |flavour| {
         let cluster = shared();
-        let topic = format!("static-{}", flavour.name());
+        let topic = flavour.own("static");
         let all = all_of(&topic, PARTITIONS);
-        cluster.create_topic(flavour.family, &topic, 4, &json!({}));
+        cluster.create_topic(cluster.creator(), &topic, 4, &json!({}));
         let joining = |instance: &str| {
             let mut joining = flavour.joining(&topic, &topic);
             joining["instance"] = json!(instance);

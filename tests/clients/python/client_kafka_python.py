@@ -224,13 +224,9 @@ class Client(members.Members):
         return {"state": told["group_state"], "members": len(told["members"])}
 
     def delete_group(self, c):
-        try:
-            told = self.admin.delete_groups([c["group"]])
-        except KafkaError as error:
-            raise coded(error)
-        error = told[c["group"]] if isinstance(told, dict) else told[0][1]
-        if isinstance(error, type) and getattr(error, "errno", 0):
-            raise agent.KafkaCode(error.errno, str(error))
+        told = self.admin.delete_groups([c["group"]])[c["group"]]
+        if told != "OK":
+            raise coded(getattr(kafka.errors, told)())
 
 
 if __name__ == "__main__":

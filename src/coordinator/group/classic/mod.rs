@@ -190,6 +190,12 @@ impl ClassicGroup {
                 context,
                 &rebalance::Reason::of("the group is larger than group.max.size"),
             );
+        } else if self.leader.is_none() && !self.members.is_empty() {
+            // It was a consumer group and should have rebalanced: without that the partitions of who left then are nobody's.
+            self.prepare_rebalance(
+                context,
+                &rebalance::Reason::of("the group was downgraded from the consumer protocol"),
+            );
         }
     }
 
