@@ -15,6 +15,9 @@ pub struct GroupSettings {
     pub max_session_timeout_ms: i32,
     /// `group.max.size`.
     pub max_size: usize,
+    /// The most that the members of a classic group may take, metadata and assignments together: the group is one record, which must
+    /// fit into a segment of its log. Kafka has no such key: there the record is refused by its log (`max.message.bytes`).
+    pub group_bytes_max: usize,
     /// `offset.metadata.max.bytes`.
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -70,6 +73,7 @@ impl Default for GroupSettings {
             min_session_timeout_ms: 6000,
             max_session_timeout_ms: 1_800_000,
             max_size: i32::MAX as usize,
+            group_bytes_max: 32 << 20,
             offset_metadata_max_bytes: 4096,
             offsets_retention_ms: 10_080 * 60_000,
             offsets_retention_check_interval_ms: 600_000,

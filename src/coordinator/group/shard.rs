@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::classic::{ClassicGroup, refused_outright};
 use super::command::{
-    Answer, Command, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState, JoinAnswer, LeaveAnswer,
-    ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch, OffsetFetchAnswer,
-    SyncAnswer,
+    Answer, Command, ConsumerHeartbeatAnswer, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState,
+    JoinAnswer, LeaveAnswer, ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch,
+    OffsetFetchAnswer, SyncAnswer,
 };
 use super::consumer::ConsumerGroup;
 use super::offsets::{Aging, FORGOTTEN_PER_TURN_MAX, Offsets};
-use super::records::Record;
+use super::records::{NAME_BYTES_MAX, Record};
 use super::settings::GroupSettings;
 use super::timers::{TimerKey, Timers};
 use super::turn::{Context, Now, Ticket, Turn};
@@ -103,6 +103,11 @@ impl GroupShard {
         let offsets = &mut self.offsets;
         match command {
             Command::Join(request) => {
+                if cannot_be_written(&request.fresh_member) {
+                    let refused = JoinAnswer::refused(ErrorCode::InvalidRequest, Name::default());
+                    context.answer(ticket, Answer::Join(refused));
+                    return turn;
+                }
                 if let Some(error) = refused_outright(context.settings, &request) {
                     let answer = JoinAnswer::refused(error, Name::default());
                     context.answer(ticket, Answer::Join(answer));
@@ -158,6 +163,12 @@ impl GroupShard {
                 settle(groups, &group, context);
             }
             Command::ConsumerHeartbeat(request) => {
+                if cannot_be_written(&request.member) || cannot_be_written(&request.fresh_member) {
+                    let error = ErrorCode::InvalidRequest;
+                    let answer = ConsumerHeartbeatAnswer { error, ..ConsumerHeartbeatAnswer::default() };
+                    context.answer(ticket, Answer::ConsumerHeartbeat(answer));
+                    return turn;
+                }
                 let group = request.group.clone();
                 ConsumerGroup::heartbeat(groups, context, request, ticket);
                 settle(groups, &group, context);
@@ -321,6 +332,12 @@ impl Group {
             Self::Consumer(group) => group.reads(topic),
         }
     }
+}
+
+/// Whether a member's id is too long for the key of a record. The guard lets no such text in, but an id that is put together of a client
+/// id and more may be.
+fn cannot_be_written(member: &Name) -> bool {
+    member.len() > NAME_BYTES_MAX
 }
 
 /// A group of the new protocol whose last members all speak the classic one becomes a classic group.
