@@ -17,10 +17,8 @@ fn tell_coordinator(scrape: &mut Scrape<'_>, broker: &Broker) {
     let (shards, loaded) = broker.groups().shard_counts();
     let totals = broker.groups().totals();
     let help = "Led partitions of __consumer_offsets (group-coordinator-metrics,name=num-partitions)";
-    let by_state: [(&[(&str, &str)], f64); 2] = [
-        (&[("state", "active")], loaded as f64),
-        (&[("state", "loading")], (shards - loaded) as f64),
-    ];
+    let by_state: [(&[(&str, &str)], f64); 2] =
+        [(&[("state", "active")], loaded as f64), (&[("state", "loading")], (shards - loaded) as f64)];
     scrape.gauges("ketcd_coordinator_partitions", help, &by_state);
     let counters = [
         ("ketcd_coordinator_loads", "Partitions of __consumer_offsets that were loaded", totals.loads as f64),
@@ -30,8 +28,16 @@ fn tell_coordinator(scrape: &mut Scrape<'_>, broker: &Broker) {
             totals.load_ms as f64 / 1000.0,
         ),
         ("ketcd_coordinator_loaded_records", "Records that were loaded", totals.records as f64),
-        ("ketcd_coordinator_unknown_records", "Records of kinds that this broker does not know", totals.unknown as f64),
-        ("ketcd_coordinator_broken_records", "Records and batches that could not be read", totals.broken as f64),
+        (
+            "ketcd_coordinator_unknown_records",
+            "Records of kinds that this broker does not know",
+            totals.unknown as f64,
+        ),
+        (
+            "ketcd_coordinator_broken_records",
+            "Records and batches that could not be read",
+            totals.broken as f64,
+        ),
         (
             "ketcd_coordinator_drops",
             "Partitions whose groups were loaded anew after an append that failed: 0 on a healthy disk",

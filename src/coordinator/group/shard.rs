@@ -274,6 +274,11 @@ impl GroupShard {
         &self.timers
     }
 
+    /// Every group, for the metrics.
+    pub fn listed(&self) -> impl Iterator<Item = ListedGroup> + '_ {
+        self.groups.iter().map(|(name, group)| group.listed(name))
+    }
+
     /// The committed offsets of all groups, for the lag metrics.
     #[must_use]
     pub const fn offsets(&self) -> &Offsets {

@@ -168,7 +168,11 @@ impl CoordinatorLog for MemoryLog {
 
     fn committed(&self, end: Offset, epoch: LeaderEpoch) -> Step<Result<(), LogRefused>> {
         let done = move |(watermark, leads): (i64, LeaderEpoch)| {
-            if leads == epoch { (watermark >= end.get()).then_some(Ok(())) } else { Some(Err(LogRefused::NotLeader(epoch))) }
+            if leads == epoch {
+                (watermark >= end.get()).then_some(Ok(()))
+            } else {
+                Some(Err(LogRefused::NotLeader(epoch)))
+            }
         };
         let now = *self.0.seen.borrow();
         if let Some(done) = done(now) {

@@ -212,6 +212,10 @@ impl Model {
 
     fn assert_laws(&mut self) {
         if self.kind() != Some(GroupKind::Consumer) {
+            if self.members().is_empty() {
+                // Who comes next begins a group of its own.
+                self.epoch = 0;
+            }
             return;
         }
         self.world.assert_replayed_is_the_same();
