@@ -449,14 +449,14 @@ fn expire(groups: &mut BTreeMap<Name, Group>, offsets: &mut Offsets, context: &m
     let mut gone = Vec::new();
     let mut is_full = false;
     for (name, group) in groups.iter_mut() {
-        is_full = context.turn.records.len() >= FORGOTTEN_PER_TURN_MAX;
-        if is_full {
-            break;
-        }
         let none_left = offsets.expire(context, name, group.aging(), |topic| group.reads(topic));
         if none_left && group.state() == GroupState::Empty {
             group.write_tombstones(context);
             gone.push(name.clone());
+        }
+        is_full = context.turn.records.len() >= FORGOTTEN_PER_TURN_MAX;
+        if is_full {
+            break;
         }
     }
     for name in gone {

@@ -54,9 +54,9 @@ fn offsets_of_a_group_that_nobody_knows_are_minus_one_whoever_asks() {
 fn a_member_of_a_group_that_nobody_knows_commits_nothing() {
     let mut world = World::default();
     let commit = member_commit("g", "m", 1, 5);
-    assert_eq!(world.commit(commit.clone()), ErrorCode::IllegalGeneration);
-    let of_v9 = OffsetCommit { knows_stale_epoch: true, ..commit };
-    assert_eq!(world.commit(of_v9), ErrorCode::GroupIdNotFound);
+    assert_eq!(world.commit(commit.clone()), ErrorCode::GroupIdNotFound);
+    let of_v8 = OffsetCommit { knows_stale_epoch: false, ..commit };
+    assert_eq!(world.commit(of_v8), ErrorCode::IllegalGeneration);
     assert_eq!(world.listed(), []);
 }
 

@@ -289,7 +289,7 @@ pub(super) fn commit_of(group: &str, offset: i64) -> OffsetCommit {
     }
 }
 
-/// A commit of a member, to partition 0.
+/// A commit of a member, to partition 0, in the version that members of the new protocol need.
 pub(super) fn member_commit(group: &str, member: &str, generation: i32, offset: i64) -> OffsetCommit {
-    OffsetCommit { member: member.into(), generation, ..commit_of(group, offset) }
+    OffsetCommit { member: member.into(), generation, knows_stale_epoch: true, ..commit_of(group, offset) }
 }
