@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::classic::{ClassicGroup, refused_outright};
+use super::classic::{ClassicGroup, protocols_bytes, refused_outright};
 use super::command::{
     Answer, Command, ConsumerHeartbeatAnswer, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState,
     JoinAnswer, LeaveAnswer, ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch,
@@ -116,6 +116,12 @@ impl GroupShard {
                 let group = request.group.clone();
                 match groups.get_mut(&group) {
                     Some(Group::Classic(group)) => group.join(context, request, ticket),
+                    Some(Group::Consumer(_))
+                        if protocols_bytes(&request.protocols) > context.settings.group_bytes_max =>
+                    {
+                        let refused = JoinAnswer::refused(ErrorCode::GroupMaxSizeReached, Name::default());
+                        context.answer(ticket, Answer::Join(refused));
+                    }
                     Some(Group::Consumer(group)) => group.join(context, request, ticket),
                     None if request.member.is_empty() => {
                         let mut new = ClassicGroup::new(group.clone(), now);
@@ -163,8 +169,17 @@ impl GroupShard {
                 settle(groups, &group, context);
             }
             Command::ConsumerHeartbeat(request) => {
-                if cannot_be_written(&request.member) || cannot_be_written(&request.fresh_member) {
-                    let error = ErrorCode::InvalidRequest;
+                let refused =
+                    if cannot_be_written(&request.member) || cannot_be_written(&request.fresh_member) {
+                        Some(ErrorCode::InvalidRequest)
+                    } else {
+                        let topics = request.topic_names.iter().flatten();
+                        let subscription: usize = topics.map(|topic| topic.len()).sum();
+                        // A member is one record, which must fit into the log.
+                        (subscription > context.settings.group_bytes_max)
+                            .then_some(ErrorCode::GroupMaxSizeReached)
+                    };
+                if let Some(error) = refused {
                     let answer = ConsumerHeartbeatAnswer { error, ..ConsumerHeartbeatAnswer::default() };
                     context.answer(ticket, Answer::ConsumerHeartbeat(answer));
                     return turn;

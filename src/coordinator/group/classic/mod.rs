@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(in crate::coordinator::group) use self::join::refused_outright;
 pub(in crate::coordinator::group) use self::member::{Member, Waiting};
+pub(in crate::coordinator::group) use self::size::protocols_bytes;
 use super::command::{GroupState, JoinAnswer, Name, SyncAnswer};
 use super::records::{GroupValue, Record};
 use super::timers::TimerKey;

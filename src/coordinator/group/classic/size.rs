@@ -21,7 +21,8 @@ impl Member {
     }
 }
 
-fn protocols_bytes(protocols: &[Protocol]) -> usize {
+/// What the protocols of a member take.
+pub(in crate::coordinator::group) fn protocols_bytes(protocols: &[Protocol]) -> usize {
     let each = |protocol: &Protocol| protocol.name.len() + protocol.metadata.len();
     protocols.iter().map(each).sum::<usize>() + std::mem::size_of_val(protocols)
 }

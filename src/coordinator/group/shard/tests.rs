@@ -274,6 +274,21 @@ fn a_group_of_huge_members_is_full_before_its_record_is_too_large() {
 }
 
 #[test]
+fn a_member_that_no_record_can_hold_is_refused_in_a_group_of_the_new_protocol() {
+    let mut world = World::default();
+    world.settings.group_bytes_max = 1 << 20;
+    let names = (0..20_000).map(|n| format!("{n:060}").into()).collect();
+    let heartbeat = ConsumerHeartbeat { topic_names: Some(names), ..world::heartbeat("g", "m", 0) };
+    assert_eq!(world.ask(heartbeat).error, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(world.listed(), []);
+    world.consumer_joins("g", "m");
+    let mut join = world.join("g", "");
+    join.protocols[0].metadata = vec![0; 2 << 20].into();
+    assert_eq!(world.ask(join).error, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(world.commit(commit_of("g", 1)), ErrorCode::UnknownMemberId, "the group lives");
+}
+
+#[test]
 fn ids_that_are_never_used_fill_the_group_and_not_the_memory() {
     let mut world = World::default();
     world.settings.group_bytes_max = 100_000;
