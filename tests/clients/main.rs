@@ -30,6 +30,7 @@ mod stored;
 
 mod aiokafka;
 mod confluent_kafka;
+mod connect;
 mod franz_go;
 mod java;
 mod kafka_python;

@@ -74,7 +74,7 @@ pub struct ClassicGroup {
     /// How many members have a parked join.
     awaiting_join: usize,
     /// What the members of the generation read; `None` if that is not known.
-    topics: Option<BTreeSet<Name>>,
+    pub(in crate::coordinator::group) topics: Option<BTreeSet<Name>>,
     /// Nothing of it is written, and nothing has to be: only refused joins came.
     unwritten: bool,
 }

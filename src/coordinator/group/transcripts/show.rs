@@ -352,5 +352,6 @@ pub(super) fn classic_state(group: &ClassicGroup) -> String {
         .name("leader", group.leader.as_ref())
         .number("since", group.since.unwrap_or(-1))
         .list("members", members)
+        .word(format!("reads {:?}", group.topics))
         .0
 }

@@ -116,8 +116,8 @@ impl Client {
             member: self.member.clone(),
             instance: self.instance(),
             protocol_type: "consumer".into(),
-            // All have one in common; some prefer another.
-            protocols: [self.number % 2, 2]
+            // All have one in common, and prefer it: of another one that was chosen, the next coordinator would know no more.
+            protocols: [2, self.number % 2]
                 .map(|name| Protocol { name: format!("p{name}").into(), metadata: metadata.clone() })
                 .to_vec(),
             session_timeout_ms: SESSION_MS,
