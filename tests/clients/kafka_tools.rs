@@ -17,14 +17,14 @@ const TOOLS: &str = "org.apache.kafka.tools.";
 /// The JVM that runs the tools, one at a time; started by the first case.
 static JVM: Mutex<Option<Agent>> = Mutex::new(None);
 
-struct Tools {
+pub struct Tools {
     jvm: MutexGuard<'static, Option<Agent>>,
     cluster: &'static Cluster,
 }
 
 impl Tools {
     /// The tools and the shared broker; `None` after a skip.
-    fn here() -> Option<Self> {
+    pub fn here() -> Option<Self> {
         if let Some(why) = missing("java", Some("kafka/.installed")) {
             skip(&why);
             return None;
@@ -47,7 +47,7 @@ impl Tools {
     }
 
     /// What `tool` prints with `arguments`, `@` standing for the bootstrap address. It must succeed.
-    fn run(&mut self, tool: &str, arguments: &[&str]) -> String {
+    pub fn run(&mut self, tool: &str, arguments: &[&str]) -> String {
         let name = if tool.contains('.') { tool.to_owned() } else { format!("{TOOLS}{tool}") };
         let arguments: Vec<&str> =
             arguments.iter().map(|a| if *a == "@" { self.cluster.bootstrap() } else { a }).collect();
