@@ -2,12 +2,14 @@
 //!
 //! [`Broker`] is what handlers reach through: the metadata, the partitions that this broker holds, the fetch sessions, the
 //! configuration. [`reconcile`] turns changes of the image into opened logs and roles; [`fetch`] reads many partitions at once and
-//! waits; [`sessions`] keeps fetch sessions (KIP-227).
+//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs.
 //!
 //! Read first: [`Broker`], then [`reconcile`].
 
 pub mod configs;
 pub mod fetch;
+pub mod groups;
+pub mod lag;
 pub mod partitions;
 pub mod reconcile;
 pub mod sessions;
@@ -35,15 +37,17 @@ pub struct Broker {
     partitions: Partitions,
     sessions: sessions::FetchSessions,
     groups: Arc<GroupCoordinator>,
+    creating: groups::Creating,
     clock: Clock,
     /// Revision of the newest image that reconcile has carried out.
     applied: watch::Sender<i64>,
 }
 
 impl Broker {
-    /// Puts a broker together. Nothing is served before [`reconcile::run`] has carried out the first image.
+    /// Puts a broker together, on the control runtime. Nothing is served before [`reconcile::run`] has carried out the first image.
     #[must_use]
     pub fn new(config: Arc<Config>, metadata: Metadata, log_dirs: Arc<LogDirs>, clock: Clock) -> Arc<Self> {
+        let groups = groups::coordinator(&config.broker().groups, metadata.image(), clock.clone());
         let slots = config.broker().max_incremental_fetch_session_cache_slots;
         Arc::new(Self {
             config,
@@ -51,7 +55,8 @@ impl Broker {
             log_dirs,
             partitions: Partitions::default(),
             sessions: sessions::FetchSessions::new(slots),
-            groups: Arc::new(GroupCoordinator {}),
+            groups,
+            creating: groups::Creating::default(),
             clock,
             applied: watch::Sender::new(0),
         })
@@ -135,8 +140,9 @@ impl Broker {
         self.metadata.audit(AuditEntry { who: who.to_owned(), what, revision });
     }
 
-    /// Ends every wait for data: parked fetches answer with what there is.
+    /// Ends every wait for data or for other members: parked fetches answer with what there is, parked joins NOT_COORDINATOR.
     pub fn stop_waiting(&self) {
+        self.groups.stop();
         for topic in self.partitions.topics() {
             for partition in topic.partitions() {
                 partition.end_waits();
@@ -146,6 +152,7 @@ impl Broker {
 
     /// Steps down from every partition, so that no further append is taken.
     pub fn step_down(&self) {
+        self.groups.step_down();
         for topic in self.partitions.topics() {
             for partition in topic.partitions() {
                 partition.close();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Broker, Topic};
+use super::{Broker, Topic, groups};
 use crate::config::TopicConfig;
 use crate::controller::housekeeping;
 use crate::log::Step;
@@ -77,6 +77,7 @@ impl Reconciler {
         let gone: Vec<Arc<Topic>> =
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
         self.broker.partitions.change(put, &removed);
+        groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }

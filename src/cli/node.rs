@@ -70,6 +70,7 @@ impl Node {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(reconcile::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(Arc::clone(broker.groups()).run_timers(stop.clone()));
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
         warn_of_strangers(&broker);
@@ -108,7 +109,7 @@ impl Node {
 
     /// Stops in order. Never the lease first: until the logs are closed nobody else may take over.
     pub async fn stop(self) {
-        // Parked fetches end at once, appends in flight get their answers, then the sockets close.
+        // Parked fetches and joins end at once, appends in flight get their answers, then the sockets close.
         self.broker.stop_waiting();
         let stopped = self.server.shutdown(STOP_GRACE).await;
         if stopped.cut_off > 0 {

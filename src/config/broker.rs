@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::groups::{self, GroupConfig};
 use super::load::LoadOptions;
 use super::merge::Settings;
 use super::origin::Origin;
@@ -58,6 +59,8 @@ pub struct BrokerConfig {
     pub producer_id_expiration_ms: Millis,
     /// `num.recovery.threads.per.data.dir`.
     pub num_recovery_threads_per_data_dir: usize,
+    /// `group.*` and `offsets.*`.
+    pub groups: GroupConfig,
     /// `cluster.name`.
     pub cluster_name: String,
     /// `cluster.id`, for a new cluster.
@@ -199,6 +202,7 @@ pub fn build(options: &LoadOptions, settings: &Settings, problems: &mut Vec<Prob
         log_flush_scheduler_interval_ms: (1..i64::MAX).contains(&scheduler_ms).then_some(scheduler_ms),
         producer_id_expiration_ms: settings.integer("producer.id.expiration.ms"),
         num_recovery_threads_per_data_dir: size("num.recovery.threads.per.data.dir"),
+        groups: groups::build(settings, problems),
         cluster_name: settings.text("cluster.name").unwrap_or_default(),
         cluster_id: cluster_id(settings, problems),
         etcd: etcd(settings, problems),

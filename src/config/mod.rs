@@ -13,6 +13,7 @@ mod cleaner;
 pub mod convert;
 pub mod describe;
 pub mod environment;
+mod groups;
 pub mod key;
 mod listeners;
 mod load;
@@ -39,6 +40,7 @@ pub use alter::{
 pub use broker::{AdvertisedListener, BrokerConfig, EtcdConfig, EtcdEndpoints, ListenerConfig, LogFormat};
 pub use cleaner::CleanerConfig;
 pub use describe::{ConfigRow, ConfigSource, Synonym};
+pub use groups::{GroupConfig, Range};
 pub use load::{Config, LoadOptions, ReadText, inspect, load};
 pub use merge::{Flag, Setting, Settings};
 pub use origin::{Mode, Origin};

@@ -9,15 +9,11 @@ use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, To
 use kafka_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
-use super::wire::{Failure, NONE, text};
+use super::wire::text;
 use super::wire_groups::{client_host, client_id, in_turn, name, some_name, some_text};
 use crate::coordinator::group::command::{ConsumerHeartbeat, ConsumerHeartbeatAnswer, PartitionsById};
-use crate::protocol::error::ErrorCode;
+use crate::types::ids::encode_uuid;
 use crate::types::{TopicId, random};
-
-const JOINS: i32 = 0;
-const LEAVES: i32 = -1;
-const LEAVES_FOR_A_WHILE: i32 = -2;
 
 pub struct ConsumerGroupHeartbeat;
 
@@ -30,13 +26,6 @@ impl Api for ConsumerGroupHeartbeat {
         context: &RequestContext,
         request: ConsumerGroupHeartbeatRequest,
     ) -> Handled<ConsumerGroupHeartbeatResponse> {
-        if let Err(failure) = check(context.version, &request) {
-            return Handled::Now(
-                ConsumerGroupHeartbeatResponse::default()
-                    .with_error_code(failure.code.code())
-                    .with_error_message(failure.text()),
-            );
-        }
         let beat = of(context, request);
         let groups = context.broker.groups().clone();
         in_turn(async move {
@@ -47,45 +36,12 @@ impl Api for ConsumerGroupHeartbeat {
     }
 }
 
-/// The form of the request (`GroupCoordinatorService.throwIfConsumerGroupHeartbeatRequestIsInvalid`).
-fn check(version: i16, request: &ConsumerGroupHeartbeatRequest) -> Result<(), Failure> {
-    let epoch = request.member_epoch;
-    let is_empty = |field: Option<&str>| field.is_some_and(str::is_empty);
-    let has_member = version >= 1 || epoch > JOINS || epoch == LEAVES;
-    let wrong = if has_member && request.member_id.is_empty() {
-        "MemberId can't be empty."
-    } else if request.group_id.is_empty() {
-        "GroupId can't be empty."
-    } else if is_empty(request.instance_id.as_deref()) {
-        "InstanceId can't be empty."
-    } else if is_empty(request.rack_id.as_deref()) {
-        "RackId can't be empty."
-    } else if epoch == JOINS && request.rebalance_timeout_ms == NONE {
-        "RebalanceTimeoutMs must be provided in first request."
-    } else if epoch == JOINS && request.topic_partitions.as_ref().is_none_or(|owned| !owned.is_empty()) {
-        "TopicPartitions must be empty when (re-)joining."
-    } else if epoch == JOINS
-        && request.subscribed_topic_names.is_none()
-        && request.subscribed_topic_regex.is_none()
-    {
-        "Either SubscribedTopicNames or SubscribedTopicRegex must be non-null when (re-)joining."
-    } else if epoch == LEAVES_FOR_A_WHILE && request.instance_id.is_none() {
-        "InstanceId can't be null."
-    } else if epoch < LEAVES_FOR_A_WHILE {
-        "MemberEpoch is invalid."
-    } else {
-        return Ok(());
-    };
-    Err(Failure::new(ErrorCode::InvalidRequest, wrong))
-}
-
 fn of(context: &RequestContext, request: ConsumerGroupHeartbeatRequest) -> ConsumerHeartbeat {
     let names = request.subscribed_topic_names;
     let owned = request.topic_partitions.map(|topics| {
         let topic = |id, partitions| (TopicId::new(id).unwrap_or(TopicId::ZERO), partitions);
         topics.into_iter().map(|one| topic(one.topic_id, one.partitions)).collect::<PartitionsById>()
     });
-    let fresh_member = TopicId::new(random::uuid()).unwrap_or(TopicId::ZERO);
     ConsumerHeartbeat {
         group: name(&request.group_id),
         member: name(&request.member_id),
@@ -99,8 +55,7 @@ fn of(context: &RequestContext, request: ConsumerGroupHeartbeatRequest) -> Consu
         owned,
         client_id: client_id(context),
         client_host: client_host(context),
-        // In Kafka's text form of a UUID, which is that of topic ids.
-        fresh_member: name(&fresh_member.to_string()),
+        fresh_member: if context.version == 0 { name(&encode_uuid(random::uuid())) } else { name("") },
     }
 }
 

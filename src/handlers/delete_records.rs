@@ -11,7 +11,7 @@ use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
-use super::wire::Failure;
+use super::wire::{Failure, is_internal};
 use crate::broker::Broker;
 use crate::log::ReadError;
 use crate::protocol::error::ErrorCode;
@@ -65,6 +65,10 @@ async fn delete(broker: &Broker, topic: &str, asked: &DeleteRecordsPartition) ->
     let partition = topic
         .partition(asked.partition_index)
         .ok_or_else(|| Failure::new(ErrorCode::UnknownTopicOrPartition, "no such partition"))?;
+    if is_internal(topic.name.as_str()) {
+        let message = "records of an internal topic cannot be deleted";
+        return Err(Failure::new(ErrorCode::InvalidTopicException, message));
+    }
     partition.check_leader(None).map_err(|error| Failure::new(errors::of_partition(&error), error))?;
     if !topic.config().cleanup_delete {
         return Err(Failure::new(

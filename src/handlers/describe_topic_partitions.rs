@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 };
 
 use super::endpoint::{Api, Handled, RequestContext};
-use super::wire::{TOPIC_OPERATIONS, broker_ids, entry_ids, leader_id, text, topic_name};
+use super::wire::{TOPIC_OPERATIONS, broker_ids, entry_ids, is_internal, leader_id, text, topic_name};
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicName;
@@ -109,6 +109,7 @@ fn describe(
         .map(|(index, partition)| one(image, index, partition));
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(topic_name(&topic.name)))
+        .with_is_internal(is_internal(topic.name.as_str()))
         .with_topic_id(topic.id.uuid())
         .with_partitions(partitions.collect())
         .with_topic_authorized_operations(TOPIC_OPERATIONS)

@@ -2,6 +2,7 @@
 
 use crate::broker::configs::ConfigChangeError;
 use crate::broker::fetch::FetchError;
+use crate::broker::groups::NoCoordinator;
 use crate::broker::sessions::SessionError;
 use crate::broker::topics::TopicError;
 use crate::config::AlterError;
@@ -90,6 +91,13 @@ const fn of_placement(error: &PlacementError) -> ErrorCode {
         PlacementError::InvalidReplicationFactor { .. } | PlacementError::NotEnoughBrokers { .. } => {
             ErrorCode::InvalidReplicationFactor
         }
+    }
+}
+
+/// Nobody coordinates a group now.
+pub const fn of_no_coordinator(error: &NoCoordinator) -> ErrorCode {
+    match error {
+        NoCoordinator::NoTopic(_) | NoCoordinator::NoLeader(_) => ErrorCode::CoordinatorNotAvailable,
     }
 }
 

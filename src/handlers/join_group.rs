@@ -11,11 +11,8 @@ use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 
 use super::endpoint::{Api, Handled, RequestContext};
 use super::wire::text;
-use super::wire_groups::{
-    client_host, client_id, fresh_member, in_turn, is_valid_group, name, some_name, some_text,
-};
+use super::wire_groups::{client_host, client_id, fresh_member, in_turn, name, some_name, some_text};
 use crate::coordinator::group::command::{JoinAnswer, JoinGroup as Join, Name, Protocol};
-use crate::protocol::error::ErrorCode;
 
 pub struct JoinGroup;
 
@@ -26,9 +23,6 @@ impl Api for JoinGroup {
 
     fn handle(context: &RequestContext, request: JoinGroupRequest) -> Handled<JoinGroupResponse> {
         let (version, member) = (context.version, name(&request.member_id));
-        if !is_valid_group(&request.group_id) {
-            return Handled::Now(answer(version, JoinAnswer::refused(ErrorCode::InvalidGroupId, member)));
-        }
         let join = of(context, request);
         let groups = context.broker.groups().clone();
         in_turn(async move {

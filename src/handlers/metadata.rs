@@ -19,9 +19,10 @@ use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{
     CLUSTER_OPERATIONS, NONE, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS, broker_id, broker_ids, endpoint_of,
-    entry_ids, leader_id, text, topic_name,
+    entry_ids, is_internal, leader_id, text, topic_name,
 };
 use crate::broker::topics::{TopicError, TopicSpec};
+use crate::coordinator::runtime::OFFSETS_TOPIC;
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicId;
@@ -45,18 +46,28 @@ impl Api for Metadata {
         let context = context.clone();
         Handled::Later(Box::pin(async move {
             let created = missing.into_iter().map(|name| async {
-                let spec = TopicSpec { name: name.clone(), who: context.who(), ..TopicSpec::default() };
-                let made = context.broker.create_topic(spec, false, AUTO_CREATE_TIMEOUT).await;
+                let made = create(&context, &name).await;
                 (name, made.err())
             });
             let failed: BTreeMap<_, _> = join_all(created)
                 .await
                 .into_iter()
-                .filter_map(|(name, error)| error.map(|error| (name, creation_error(&error))))
+                .filter_map(|(name, error)| error.map(|error| (name, error)))
                 .collect();
             answer(&context, &context.broker.image(), &request, &failed)
         }))
     }
+}
+
+/// Makes a topic because it was asked for: an internal one as its coordinator needs it.
+async fn create(context: &RequestContext, name: &str) -> Result<(), ErrorCode> {
+    if name == OFFSETS_TOPIC {
+        let made = context.broker.make_offsets_topic().await;
+        return made.map_err(|_| ErrorCode::LeaderNotAvailable);
+    }
+    let spec = TopicSpec { name: name.to_owned(), who: context.who(), ..TopicSpec::default() };
+    let made = context.broker.create_topic(spec, false, AUTO_CREATE_TIMEOUT).await;
+    made.map(drop).map_err(|error| creation_error(&error))
 }
 
 /// What a client is told of a topic that could not be created by asking for it.
@@ -168,6 +179,7 @@ fn describe(image: &ClusterImage, topic: &TopicImage) -> MetadataResponseTopic {
     MetadataResponseTopic::default()
         .with_name(Some(topic_name(&topic.name)))
         .with_topic_id(topic.id.uuid())
+        .with_is_internal(is_internal(topic.name.as_str()))
         .with_partitions(partitions.collect())
 }
 

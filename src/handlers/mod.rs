@@ -30,6 +30,7 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod fetch;
+mod find_coordinator;
 mod heartbeat;
 mod incremental_alter_configs;
 mod init_producer_id;
@@ -60,6 +61,7 @@ pub static REGISTRY: &[Endpoint] = &[
     endpoint::<metadata::Metadata>(),
     endpoint::<offset_commit::OffsetCommit>(),
     endpoint::<offset_fetch::OffsetFetch>(),
+    endpoint::<find_coordinator::FindCoordinator>(),
     endpoint::<join_group::JoinGroup>(),
     endpoint::<heartbeat::Heartbeat>(),
     endpoint::<leave_group::LeaveGroup>(),

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::endpoint::{RawApi, RequestContext};
 use super::errors;
 use super::reply::{CloseReason, Reply, Response};
-use super::wire::{Failure, NONE, endpoint_of, text};
+use super::wire::{Failure, NONE, endpoint_of, is_internal, text};
 use crate::broker::{Broker, Topic};
 use crate::log::{AppendError, AppendInfo, AppendOptions, Step};
 use crate::protocol::batch::BatchHeader;
@@ -33,6 +33,8 @@ use crate::types::{BrokerId, TopicId};
 const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
 const ACKS_ALL: i16 = -1;
 const ACKS_NONE: i16 = 0;
+/// `AdminUtils.ADMIN_CLIENT_ID`.
+const ADMIN_CLIENT: &str = "__admin_client";
 
 pub struct Produce;
 
@@ -143,7 +145,12 @@ fn append_topic(
     acks: i16,
     refused: Option<&Failure>,
 ) -> TopicAppend {
-    let topic = find_topic(&context.broker, context.version, &data);
+    let topic = find_topic(&context.broker, context.version, &data).and_then(|topic| {
+        // `ReplicaManager.appendRecords`: only the administrator's client may write where a coordinator keeps its state.
+        let allowed = !is_internal(topic.name.as_str())
+            || context.client_id.as_ref().is_some_and(|client| client.as_str() == ADMIN_CLIENT);
+        if allowed { Ok(topic) } else { Err(internal(&topic)) }
+    });
     let partitions = data
         .partitions
         .into_iter()
@@ -158,6 +165,11 @@ fn append_topic(
         })
         .collect();
     TopicAppend { name: data.name, id: data.id, partitions }
+}
+
+fn internal(topic: &Topic) -> Failure {
+    let message = format!("{} is the group coordinator's: clients cannot write to it", topic.name);
+    Failure::new(ErrorCode::InvalidTopicException, message)
 }
 
 fn find_topic(broker: &Broker, version: i16, data: &ProducedTopic) -> Result<Arc<Topic>, Failure> {

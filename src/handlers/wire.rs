@@ -6,6 +6,7 @@ use kafka_protocol::messages::{BrokerId as WireBrokerId, TopicName as WireTopicN
 use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::configs::broker_entity;
+use crate::coordinator::runtime::OFFSETS_TOPIC;
 use crate::metadata::image::{ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
 use crate::protocol::error::ErrorCode;
 use crate::types::{BrokerId, LeaderEpoch, TopicName};
@@ -21,6 +22,11 @@ pub fn text(text: impl AsRef<str>) -> StrBytes {
 /// A topic name as the codec wants it.
 pub fn topic_name(name: &TopicName) -> WireTopicName {
     WireTopicName(text(name.as_str()))
+}
+
+/// Whether a topic is a coordinator's own (`Topic.isInternal`).
+pub fn is_internal(name: &str) -> bool {
+    name == OFFSETS_TOPIC
 }
 
 /// A broker id as the codec wants it.

@@ -95,7 +95,7 @@ pub(super) fn check(
     origin: Origin,
     now: Millis,
 ) -> Result<Checked, AppendError> {
-    check_size(header.size_bytes(), config)?;
+    check_size(header.size_bytes(), config, origin)?;
     batch::verify_crc(&records).map_err(AppendError::Corrupt)?;
     check_fields(&header, origin)?;
     let codec = header.codec().ok_or_else(|| bad_compression("the codec is unknown"))?;
@@ -111,7 +111,7 @@ pub(super) fn check(
         let target = target_codec(codec, config);
         if target != codec {
             checked = recompress(&header, &plain, target, config);
-            check_size(checked.header.size_bytes(), config)?;
+            check_size(checked.header.size_bytes(), config, origin)?;
         }
     } else if !config.log_append_time {
         // Opaque: the header's word for the first and the largest timestamp.
@@ -123,9 +123,10 @@ pub(super) fn check(
     Ok(checked)
 }
 
-fn check_size(size_bytes: usize, config: &TopicConfig) -> Result<(), AppendError> {
+/// `max.message.bytes` is for clients: a coordinator's turn must not be torn, so only the segment bounds it.
+fn check_size(size_bytes: usize, config: &TopicConfig, origin: Origin) -> Result<(), AppendError> {
     let over = |max_bytes: u32| u32::try_from(size_bytes).map_or(true, |size| size > max_bytes);
-    if over(config.max_message_bytes) {
+    if origin == Origin::Client && over(config.max_message_bytes) {
         return Err(AppendError::TooLarge { size_bytes, max_bytes: config.max_message_bytes });
     }
     if over(config.segment_bytes) {

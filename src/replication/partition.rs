@@ -5,8 +5,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::wait::{FetchWait, Waiters};
-use crate::log::{AppendError, AppendInfo, AppendOptions, Log, Read, ReadError, ReadOptions, Step, Unusable};
+use super::wait::{FetchWait, Waiters, Waiting};
+use crate::log::{
+    AppendError, AppendInfo, AppendOptions, Log, Origin, Read, ReadError, ReadOptions, Step, Unusable,
+};
 use crate::metadata::image::{PartitionImage, ReplicaEntry};
 use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch, TopicId, TopicPartition};
 
@@ -218,7 +220,36 @@ impl Partition {
         min_insync_replicas: usize,
         options: AppendOptions,
     ) -> Step<Appended> {
+        self.append_in(None, records, acks_all, min_insync_replicas, options)
+    }
+
+    /// Appends a coordinator's batch, if this broker leads in `epoch` and in no other (rule G2). As with acks=all, its records count
+    /// only below the high watermark: [`Partition::committed`].
+    ///
+    /// # Errors
+    /// As [`Partition::append_as_leader`]; [`PartitionError::FencedLeaderEpoch`] or [`PartitionError::UnknownLeaderEpoch`] in another epoch.
+    pub fn append_as_coordinator(
+        &self,
+        batch: Bytes,
+        epoch: LeaderEpoch,
+        min_insync_replicas: usize,
+    ) -> Step<Appended> {
+        let options = AppendOptions { origin: Origin::Coordinator };
+        self.append_in(Some(epoch), batch, true, min_insync_replicas, options)
+    }
+
+    fn append_in(
+        &self,
+        expected: Option<LeaderEpoch>,
+        records: Bytes,
+        acks_all: bool,
+        min_insync_replicas: usize,
+        options: AppendOptions,
+    ) -> Step<Appended> {
         let state = self.role.read().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = check_epoch(expected, state.role.epoch()) {
+            return Step::Ready(Err(error));
+        }
         let Role::Leader { epoch, isr_size } = state.role else {
             return Step::Ready(Err(self.not_leader(&state.role)));
         };
@@ -248,18 +279,39 @@ impl Partition {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<LeaderEpoch, PartitionError> {
         let state = self.role.read().unwrap_or_else(PoisonError::into_inner);
-        let current = state.role.epoch();
-        if let Some(got) = current_leader_epoch {
-            if got < current {
-                return Err(PartitionError::FencedLeaderEpoch { got, current });
-            }
-            if got > current {
-                return Err(PartitionError::UnknownLeaderEpoch { got, current });
-            }
-        }
+        check_epoch(current_leader_epoch, state.role.epoch())?;
         match state.role {
             Role::Leader { epoch, .. } => Ok(epoch),
             Role::NotLeader { .. } => Err(self.not_leader(&state.role)),
+        }
+    }
+
+    /// Waits until everything below `end` is below the high watermark, while this broker leads in `epoch`. Ready at once if it is.
+    ///
+    /// # Errors
+    /// [`PartitionError::NotLeader`] or one of the epoch errors, as soon as this broker does not lead in `epoch`: also if the high
+    /// watermark is far enough (rule G1).
+    pub fn committed(self: &Arc<Self>, end: Offset, epoch: LeaderEpoch) -> Step<Result<(), PartitionError>> {
+        if let Some(done) = self.is_committed(end, epoch) {
+            return Step::Ready(done);
+        }
+        let partition = Arc::clone(self);
+        Step::Pending(Box::pin(async move {
+            loop {
+                let parked = Parked::new(&partition);
+                // Registered first, then looked: what comes between is not missed.
+                if let Some(done) = partition.is_committed(end, epoch) {
+                    return done;
+                }
+                Waiting(Arc::clone(&parked.wait)).await;
+            }
+        }))
+    }
+
+    fn is_committed(&self, end: Offset, epoch: LeaderEpoch) -> Option<Result<(), PartitionError>> {
+        match self.check_leader(Some(epoch)) {
+            Err(error) => Some(Err(error)),
+            Ok(_) => (self.log.high_watermark() >= end).then_some(Ok(())),
         }
     }
 
@@ -298,6 +350,35 @@ impl Partition {
         state.role = Role::NotLeader { leader: None, epoch };
         drop(state);
         self.waiters.end_all();
+    }
+}
+
+/// One wait for the next thing that becomes readable, registered as long as this lives.
+struct Parked<'a> {
+    wait: Arc<FetchWait>,
+    partition: &'a Partition,
+}
+
+impl<'a> Parked<'a> {
+    fn new(partition: &'a Partition) -> Self {
+        let wait = FetchWait::new(1);
+        partition.park(&wait);
+        Self { wait, partition }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.partition.unpark(&self.wait);
+    }
+}
+
+/// Rule L8; `None` is whoever knows no epoch.
+fn check_epoch(got: Option<LeaderEpoch>, current: LeaderEpoch) -> Result<(), PartitionError> {
+    match got {
+        Some(got) if got < current => Err(PartitionError::FencedLeaderEpoch { got, current }),
+        Some(got) if got > current => Err(PartitionError::UnknownLeaderEpoch { got, current }),
+        _ => Ok(()),
     }
 }
 

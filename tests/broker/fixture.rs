@@ -13,10 +13,12 @@ use ketcd::protocol::peer::messages::create_topics_request::{CreatableTopic, Cre
 use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, FetchTopic};
 use ketcd::protocol::peer::messages::fetch_response::PartitionData;
 use ketcd::protocol::peer::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use ketcd::protocol::peer::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use ketcd::protocol::peer::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ketcd::protocol::peer::messages::produce_response::PartitionProduceResponse;
 use ketcd::protocol::peer::messages::{
-    CreateTopicsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, TopicName,
+    CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest,
+    OffsetFetchRequest, ProduceRequest, TopicName,
 };
 use ketcd::protocol::peer::{Peer, StrBytes};
 use ketcd::protocol::records::{BatchBuilder, NewRecord};
@@ -260,4 +262,26 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         }
     });
     found.await.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {what}"))
+}
+
+/// Waits until the broker coordinates groups: the first question makes the topic of committed offsets.
+pub async fn groups_are_served(address: &str) {
+    let mut peer = connect(address).await;
+    // Each of the topic's partitions is led, and loaded, on its own.
+    for group in 0..12 {
+        let group = GroupId(text(&format!("warm-{group}")));
+        eventually("the coordinator serves groups", async || {
+            let find = FindCoordinatorRequest::default().with_coordinator_keys(vec![group.0.clone()]);
+            let found = peer.call_at(&find, 4).await.unwrap().coordinators.remove(0).error_code;
+            let asked = OffsetFetchRequestGroup::default().with_group_id(group.clone()).with_topics(None);
+            let fetch = OffsetFetchRequest::default().with_groups(vec![asked]);
+            let fetched = peer.call_at(&fetch, 8).await.unwrap().groups.remove(0).error_code;
+            assert!(
+                [0, 14, 15, 16].contains(&found) && [0, 14, 15, 16].contains(&fetched),
+                "{found} {fetched}"
+            );
+            (found == 0 && fetched == 0).then_some(())
+        })
+        .await;
+    }
 }

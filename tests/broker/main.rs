@@ -9,6 +9,7 @@
 )]
 
 mod fixture;
+mod member;
 mod sample;
 mod wire;
 
@@ -23,6 +24,11 @@ mod delete_records;
 mod describe;
 mod fetch;
 mod fetch_sessions;
+mod find_coordinator;
+mod groups;
+mod groups_consumer;
+mod groups_hostile;
+mod groups_offsets;
 mod list_offsets;
 mod metadata;
 mod produce;

@@ -4,11 +4,14 @@ use bytes::{Buf, Bytes};
 use ketcd::handlers::REGISTRY;
 use ketcd::protocol::apis;
 use ketcd::protocol::peer::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader,
+    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest,
 };
 use ketcd::protocol::peer::{Decodable, HeaderVersion, Peer, Request};
 use uuid::Uuid;
@@ -17,6 +20,10 @@ use crate::fixture::{self, Topic, build, fresh_name, now_ms, peer, produce, topi
 use crate::sample::{self, Subject};
 use crate::wire;
 use ketcd::protocol::records::BatchBuilder;
+
+const UNKNOWN_MEMBER_ID: i16 = 25;
+const GROUP_ID_NOT_FOUND: i16 = 69;
+const MEMBER_ID_REQUIRED: i16 = 79;
 
 #[test]
 fn keys_are_unique_and_sorted_and_ranges_can_be_decoded() {
@@ -54,6 +61,7 @@ fn body<R: Request>(version: i16, correlation_id: i32, mut answer: Bytes) -> R::
 
 #[tokio::test]
 async fn every_api_answers_a_real_request_at_every_version() {
+    fixture::groups_are_served(fixture::shared()).await;
     let mut peer = peer().await;
     let mut socket = wire::open(fixture::shared()).await;
     for endpoint in REGISTRY {
@@ -72,6 +80,7 @@ async fn every_api_answers_a_real_request_at_every_version() {
 
 #[tokio::test]
 async fn every_api_answers_at_every_version_for_topics_that_do_not_exist() {
+    fixture::groups_are_served(fixture::shared()).await;
     let nothing = Topic { name: "nothing-there".to_owned(), id: Uuid::from_u128(77) };
     let mut socket = wire::open(fixture::shared()).await;
     for endpoint in REGISTRY {
@@ -95,7 +104,14 @@ async fn every_api_answers_at_every_version_for_topics_that_do_not_exist() {
             let code = error_code(endpoint.key, version, answer);
             let expected: &[i16] = match endpoint.key {
                 // No error to give: nothing about a topic is asked.
-                18 | 22 | 35 | 60 => &[0],
+                10 | 16 | 18 | 22 | 35 | 60 | 74 => &[0],
+                // No offset is committed, or topics may come.
+                9 | 68 => &[0],
+                11 if version >= 4 => &[MEMBER_ID_REQUIRED],
+                11 => &[0],
+                12..=14 => &[UNKNOWN_MEMBER_ID],
+                15 if version < 6 => &[0],
+                15 | 42 | 47 | 69 => &[GROUP_ID_NOT_FOUND],
                 0 | 1 if version >= 13 => &[100],
                 3 | 19 => &[17],
                 29 => &[54],
@@ -114,6 +130,18 @@ fn error_code(key: i16, version: i16, answer: Bytes) -> i16 {
         1 => body::<FetchRequest>(v, 5, answer).responses[0].partitions[0].error_code,
         2 => body::<ListOffsetsRequest>(v, 5, answer).topics[0].partitions[0].error_code,
         3 => body::<MetadataRequest>(v, 5, answer).topics[0].error_code,
+        8 => body::<OffsetCommitRequest>(v, 5, answer).topics[0].partitions[0].error_code,
+        9 if v < 8 => body::<OffsetFetchRequest>(v, 5, answer).topics[0].partitions[0].error_code,
+        9 => body::<OffsetFetchRequest>(v, 5, answer).groups[0].topics[0].partitions[0].error_code,
+        10 if v < 4 => body::<FindCoordinatorRequest>(v, 5, answer).error_code,
+        10 => body::<FindCoordinatorRequest>(v, 5, answer).coordinators[0].error_code,
+        11 => body::<JoinGroupRequest>(v, 5, answer).error_code,
+        12 => body::<HeartbeatRequest>(v, 5, answer).error_code,
+        13 if v < 3 => body::<LeaveGroupRequest>(v, 5, answer).error_code,
+        13 => body::<LeaveGroupRequest>(v, 5, answer).members[0].error_code,
+        14 => body::<SyncGroupRequest>(v, 5, answer).error_code,
+        15 => body::<DescribeGroupsRequest>(v, 5, answer).groups[0].error_code,
+        16 => body::<ListGroupsRequest>(v, 5, answer).error_code,
         18 => body::<ApiVersionsRequest>(v, 5, answer).error_code,
         19 => body::<CreateTopicsRequest>(v, 5, answer).topics[0].error_code,
         20 => body::<DeleteTopicsRequest>(v, 5, answer).responses[0].error_code,
@@ -125,9 +153,14 @@ fn error_code(key: i16, version: i16, answer: Bytes) -> i16 {
         33 => body::<AlterConfigsRequest>(v, 5, answer).responses[0].error_code,
         35 => body::<DescribeLogDirsRequest>(v, 5, answer).results[0].error_code,
         37 => body::<CreatePartitionsRequest>(v, 5, answer).results[0].error_code,
+        42 => body::<DeleteGroupsRequest>(v, 5, answer).results[0].error_code,
         44 => body::<IncrementalAlterConfigsRequest>(v, 5, answer).responses[0].error_code,
+        47 => body::<OffsetDeleteRequest>(v, 5, answer).error_code,
         60 => body::<DescribeClusterRequest>(v, 5, answer).error_code,
         61 => body::<DescribeProducersRequest>(v, 5, answer).topics[0].partitions[0].error_code,
+        68 => body::<ConsumerGroupHeartbeatRequest>(v, 5, answer).error_code,
+        69 => body::<ConsumerGroupDescribeRequest>(v, 5, answer).groups[0].error_code,
+        74 => body::<ListConfigResourcesRequest>(v, 5, answer).error_code,
         75 => body::<DescribeTopicPartitionsRequest>(v, 5, answer).topics[0].error_code,
         other => panic!("no reader for api {other}"),
     }
@@ -136,6 +169,7 @@ fn error_code(key: i16, version: i16, answer: Bytes) -> i16 {
 fn check(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
     let name = subject.topic.name.as_str();
     match key {
+        8..=16 | 42 | 47 | 68 | 69 => check_groups(key, v, id, answer, subject),
         0 => {
             let answer = body::<ProduceRequest>(v, id, answer);
             let topic = &answer.responses[0];
@@ -241,6 +275,11 @@ fn check(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
             assert_eq!(told, (4711, 3, 2));
             assert_eq!((producer.coordinator_epoch, producer.current_txn_start_offset), (-1, -1));
         }
+        74 => {
+            let answer = body::<ListConfigResourcesRequest>(v, id, answer);
+            let has_topic = answer.config_resources.iter().any(|it| it.resource_name.as_str() == name);
+            assert_eq!((answer.error_code, has_topic), (0, v >= 1));
+        }
         75 => {
             let answer = body::<DescribeTopicPartitionsRequest>(v, id, answer);
             let topic = &answer.topics[0];
@@ -249,6 +288,95 @@ fn check(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
             assert!(answer.next_cursor.is_none());
         }
         other => panic!("api {other} is served, and nothing checks its answer: write it"),
+    }
+}
+
+fn check_groups(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
+    let name = subject.topic.name.as_str();
+    match key {
+        8 => {
+            let answer = body::<OffsetCommitRequest>(v, id, answer);
+            assert_eq!(answer.topics[0].name.as_str(), name);
+            assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+        }
+        9 if v < 8 => {
+            let answer = body::<OffsetFetchRequest>(v, id, answer);
+            let partition = &answer.topics[0].partitions[0];
+            assert_eq!((answer.error_code, answer.topics[0].name.as_str()), (0, name));
+            assert_eq!((partition.error_code, partition.committed_offset), (0, -1));
+            assert_eq!(partition.metadata.as_deref(), Some(""));
+        }
+        9 => {
+            let answer = body::<OffsetFetchRequest>(v, id, answer);
+            let group = &answer.groups[0];
+            assert_eq!((group.error_code, group.group_id.as_str()), (0, name));
+            let partition = &group.topics[0].partitions[0];
+            assert_eq!((partition.committed_offset, partition.committed_leader_epoch), (-1, -1));
+        }
+        10 if v < 4 => {
+            let answer = body::<FindCoordinatorRequest>(v, id, answer);
+            assert_eq!((answer.error_code, answer.node_id.0), (0, 0));
+            assert!(answer.port > 0);
+        }
+        10 => {
+            let answer = body::<FindCoordinatorRequest>(v, id, answer);
+            let found = &answer.coordinators[0];
+            assert_eq!((found.error_code, found.node_id.0, found.key.as_str()), (0, 0, name));
+            assert!(found.port > 0);
+        }
+        11 if v < 4 => {
+            let answer = body::<JoinGroupRequest>(v, id, answer);
+            assert_eq!((answer.error_code, answer.generation_id), (0, 1));
+            assert_eq!(answer.protocol_name.as_deref(), Some("range"));
+            assert!(answer.member_id.starts_with("sample-"));
+            assert_eq!((&answer.leader, answer.members.len()), (&answer.member_id, 1));
+            assert_eq!(answer.members[0].metadata.as_ref(), b"m");
+        }
+        11 => {
+            let answer = body::<JoinGroupRequest>(v, id, answer);
+            assert_eq!((answer.error_code, answer.generation_id), (MEMBER_ID_REQUIRED, -1));
+            assert!(answer.member_id.starts_with("sample-"));
+            assert_eq!(answer.protocol_name.as_deref(), if v < 7 { Some("") } else { None });
+        }
+        12 => assert_eq!(body::<HeartbeatRequest>(v, id, answer).error_code, UNKNOWN_MEMBER_ID),
+        13 => {
+            let answer = body::<LeaveGroupRequest>(v, id, answer);
+            let error = if v < 3 { answer.error_code } else { answer.members[0].error_code };
+            assert_eq!((error, answer.error_code == 0), (UNKNOWN_MEMBER_ID, v >= 3));
+        }
+        14 => assert_eq!(body::<SyncGroupRequest>(v, id, answer).error_code, UNKNOWN_MEMBER_ID),
+        15 => {
+            let answer = body::<DescribeGroupsRequest>(v, id, answer);
+            let group = &answer.groups[0];
+            assert_eq!((group.group_id.as_str(), group.group_state.as_str()), (name, "Dead"));
+            assert_eq!(group.error_code, if v < 6 { 0 } else { GROUP_ID_NOT_FOUND });
+            assert_eq!(group.error_message.is_some(), v >= 6);
+            assert_eq!(group.authorized_operations > 0, (3..6).contains(&v));
+        }
+        16 => assert_eq!(body::<ListGroupsRequest>(v, id, answer).error_code, 0),
+        42 => {
+            let answer = body::<DeleteGroupsRequest>(v, id, answer);
+            assert_eq!(
+                (answer.results[0].group_id.as_str(), answer.results[0].error_code),
+                (name, GROUP_ID_NOT_FOUND)
+            );
+        }
+        47 => assert_eq!(body::<OffsetDeleteRequest>(v, id, answer).error_code, GROUP_ID_NOT_FOUND),
+        68 => {
+            let answer = body::<ConsumerGroupHeartbeatRequest>(v, id, answer);
+            assert_eq!(answer.error_code, 0, "{answer:?}");
+            assert!(answer.member_epoch > 0 && answer.heartbeat_interval_ms > 0);
+            let member = answer.member_id.unwrap();
+            assert_eq!(member.as_str() == "named-by-itself", v >= 1);
+            assert!(member.len() >= 15);
+        }
+        69 => {
+            let answer = body::<ConsumerGroupDescribeRequest>(v, id, answer);
+            let group = &answer.groups[0];
+            assert_eq!((group.group_id.as_str(), group.error_code), (name, GROUP_ID_NOT_FOUND));
+            assert!(group.error_message.is_some());
+        }
+        other => panic!("api {other} is not about groups"),
     }
 }
 

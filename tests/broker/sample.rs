@@ -14,23 +14,38 @@ use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, FetchTopic}
 use ketcd::protocol::peer::messages::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig,
 };
+use ketcd::protocol::peer::messages::join_group_request::JoinGroupRequestProtocol;
+use ketcd::protocol::peer::messages::leave_group_request::MemberIdentity;
 use ketcd::protocol::peer::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ketcd::protocol::peer::messages::metadata_request::MetadataRequestTopic;
+use ketcd::protocol::peer::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ketcd::protocol::peer::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
+use ketcd::protocol::peer::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use ketcd::protocol::peer::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use ketcd::protocol::peer::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ketcd::protocol::peer::messages::sync_group_request::SyncGroupRequestAssignment;
 use ketcd::protocol::peer::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest,
-    DescribeConfigsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, describe_producers_request,
-    describe_topic_partitions_request,
+    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
+    FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
+    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
+    describe_producers_request, describe_topic_partitions_request,
 };
-use ketcd::protocol::peer::{Request, encode_frame};
+use ketcd::protocol::peer::{Request, StrBytes, encode_frame};
 
-use crate::fixture::{Topic, batch, named, text};
+use crate::fixture::{Topic, batch, fresh_name, named, text};
 
 /// What requests are about.
 pub struct Subject {
@@ -52,6 +67,15 @@ pub fn frame(key: i16, version: i16, correlation_id: i32, subject: &Subject) -> 
         1 => maker.frame(&maker.fetch()),
         2 => maker.frame(&maker.list_offsets()),
         3 => maker.frame(&maker.metadata()),
+        8 => maker.frame(&maker.offset_commit()),
+        9 => maker.frame(&maker.offset_fetch()),
+        10 => maker.frame(&maker.find_coordinator()),
+        11 => maker.frame(&maker.join_group()),
+        12 => maker.frame(&maker.heartbeat()),
+        13 => maker.frame(&maker.leave_group()),
+        14 => maker.frame(&maker.sync_group()),
+        15 => maker.frame(&maker.describe_groups()),
+        16 => maker.frame(&maker.list_groups()),
         18 => maker.frame(&maker.api_versions()),
         19 => maker.frame(&maker.create_topics()),
         20 => maker.frame(&maker.delete_topics()),
@@ -63,9 +87,14 @@ pub fn frame(key: i16, version: i16, correlation_id: i32, subject: &Subject) -> 
         33 => maker.frame(&maker.alter_configs()),
         35 => maker.frame(&maker.describe_log_dirs()),
         37 => maker.frame(&maker.create_partitions()),
+        42 => maker.frame(&maker.delete_groups()),
         44 => maker.frame(&maker.incremental_alter_configs()),
+        47 => maker.frame(&maker.offset_delete()),
         60 => maker.frame(&maker.describe_cluster()),
         61 => maker.frame(&maker.describe_producers()),
+        68 => maker.frame(&maker.consumer_group_heartbeat()),
+        69 => maker.frame(&maker.consumer_group_describe()),
+        74 => maker.frame(&maker.list_config_resources()),
         75 => maker.frame(&maker.describe_topic_partitions()),
         other => panic!("api {other} is served, and there is no sample request of it: write one"),
     }
@@ -273,5 +302,158 @@ impl Maker<'_> {
     fn describe_topic_partitions(&self) -> DescribeTopicPartitionsRequest {
         let topic = describe_topic_partitions_request::TopicRequest::default().with_name(named(self.name()));
         DescribeTopicPartitionsRequest::default().with_topics(vec![topic]).with_response_partition_limit(100)
+    }
+
+    /// The group of questions that change nothing, or only offsets.
+    fn group(&self) -> GroupId {
+        GroupId(text(self.name()))
+    }
+
+    /// A group of its own for who joins, so that nobody waits for anybody; the member of a group that is not there, where nothing
+    /// shall change.
+    fn joined_group(&self) -> (GroupId, StrBytes) {
+        if self.subject.changes {
+            (GroupId(text(&fresh_name("sample-group"))), StrBytes::default())
+        } else {
+            (GroupId(text("not-there")), text("nobody"))
+        }
+    }
+
+    fn offset_commit(&self) -> OffsetCommitRequest {
+        let partition = OffsetCommitRequestPartition::default()
+            .with_partition_index(0)
+            .with_committed_offset(2)
+            .with_committed_leader_epoch(if self.version >= 6 { 0 } else { -1 })
+            .with_committed_metadata(Some(text("note")));
+        let topic = OffsetCommitRequestTopic::default()
+            .with_name(named(self.name()))
+            .with_partitions(vec![partition]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(self.group())
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic]);
+        if self.version <= 4 { request.with_retention_time_ms(60_000_000) } else { request }
+    }
+
+    fn offset_fetch(&self) -> OffsetFetchRequest {
+        let request = OffsetFetchRequest::default().with_require_stable(self.version >= 7);
+        if self.version < 8 {
+            let topic = OffsetFetchRequestTopic::default()
+                .with_name(named(self.name()))
+                .with_partition_indexes(vec![0]);
+            return request.with_group_id(self.group()).with_topics(Some(vec![topic]));
+        }
+        let topic =
+            OffsetFetchRequestTopics::default().with_name(named(self.name())).with_partition_indexes(vec![0]);
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(self.group())
+            .with_member_id(None)
+            .with_topics(Some(vec![topic]));
+        request.with_groups(vec![group])
+    }
+
+    fn find_coordinator(&self) -> FindCoordinatorRequest {
+        let request = FindCoordinatorRequest::default();
+        if self.version >= 4 {
+            request.with_coordinator_keys(vec![text(self.name())])
+        } else {
+            request.with_key(text(self.name()))
+        }
+    }
+
+    fn join_group(&self) -> JoinGroupRequest {
+        let (group, member) = self.joined_group();
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(text("range"))
+            .with_metadata(Bytes::from_static(b"m"));
+        let request = JoinGroupRequest::default()
+            .with_group_id(group)
+            .with_session_timeout_ms(30_000)
+            .with_member_id(member)
+            .with_protocol_type(text("opaque"))
+            .with_protocols(vec![protocol]);
+        let request = if self.version >= 1 { request.with_rebalance_timeout_ms(30_000) } else { request };
+        if self.version >= 8 { request.with_reason(Some(text("sample"))) } else { request }
+    }
+
+    fn heartbeat(&self) -> HeartbeatRequest {
+        let request = HeartbeatRequest::default()
+            .with_group_id(self.group())
+            .with_generation_id(1)
+            .with_member_id(text("nobody"));
+        if self.version >= 3 { request.with_group_instance_id(None) } else { request }
+    }
+
+    fn leave_group(&self) -> LeaveGroupRequest {
+        let request = LeaveGroupRequest::default().with_group_id(self.group());
+        if self.version < 3 {
+            return request.with_member_id(text("nobody"));
+        }
+        let member = MemberIdentity::default().with_member_id(text("nobody"));
+        let member = if self.version >= 5 { member.with_reason(Some(text("sample"))) } else { member };
+        request.with_members(vec![member])
+    }
+
+    fn sync_group(&self) -> SyncGroupRequest {
+        let assignment = SyncGroupRequestAssignment::default()
+            .with_member_id(text("nobody"))
+            .with_assignment(Bytes::from_static(b"a"));
+        let request = SyncGroupRequest::default()
+            .with_group_id(self.group())
+            .with_generation_id(1)
+            .with_member_id(text("nobody"))
+            .with_assignments(vec![assignment]);
+        if self.version < 5 {
+            return request;
+        }
+        request.with_protocol_type(Some(text("consumer"))).with_protocol_name(Some(text("range")))
+    }
+
+    fn describe_groups(&self) -> DescribeGroupsRequest {
+        DescribeGroupsRequest::default()
+            .with_groups(vec![self.group()])
+            .with_include_authorized_operations(self.version >= 3)
+    }
+
+    fn list_groups(&self) -> ListGroupsRequest {
+        let request = ListGroupsRequest::default();
+        let request =
+            if self.version >= 4 { request.with_states_filter(vec![text("Stable")]) } else { request };
+        if self.version >= 5 { request.with_types_filter(vec![text("classic")]) } else { request }
+    }
+
+    fn delete_groups(&self) -> DeleteGroupsRequest {
+        DeleteGroupsRequest::default().with_groups_names(vec![self.group()])
+    }
+
+    fn offset_delete(&self) -> OffsetDeleteRequest {
+        let topic = OffsetDeleteRequestTopic::default()
+            .with_name(named(self.name()))
+            .with_partitions(vec![OffsetDeleteRequestPartition::default().with_partition_index(0)]);
+        OffsetDeleteRequest::default().with_group_id(self.group()).with_topics(vec![topic])
+    }
+
+    fn consumer_group_heartbeat(&self) -> ConsumerGroupHeartbeatRequest {
+        let (group, member) = self.joined_group();
+        // From v1 on members name themselves.
+        let member = if self.version >= 1 { text("named-by-itself") } else { member };
+        ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(group)
+            .with_member_id(member)
+            .with_member_epoch(if self.subject.changes { 0 } else { 7 })
+            .with_rebalance_timeout_ms(30_000)
+            .with_subscribed_topic_names(Some(vec![named(self.name())]))
+            .with_topic_partitions(Some(Vec::new()))
+    }
+
+    fn consumer_group_describe(&self) -> ConsumerGroupDescribeRequest {
+        ConsumerGroupDescribeRequest::default()
+            .with_group_ids(vec![self.group()])
+            .with_include_authorized_operations(true)
+    }
+
+    fn list_config_resources(&self) -> ListConfigResourcesRequest {
+        let request = ListConfigResourcesRequest::default();
+        if self.version >= 1 { request.with_resource_types(vec![2, 32]) } else { request }
     }
 }

@@ -42,6 +42,31 @@ pub fn shared() -> &'static Cluster {
     })
 }
 
+/// What makes the new protocol find the dead as fast as the classic one can be told to.
+pub const SHORT_SESSIONS: [&str; 8] = [
+    "--set",
+    "group.consumer.min.session.timeout.ms=6000",
+    "--set",
+    "group.consumer.session.timeout.ms=6000",
+    "--set",
+    "group.consumer.min.heartbeat.interval.ms=1000",
+    "--set",
+    "group.consumer.heartbeat.interval.ms=1000",
+];
+
+/// A second shared broker, on which members of the new protocol are given short sessions.
+pub fn short_sessions() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        if let Ok(bootstrap) = std::env::var("KETCD_TEST_BOOTSTRAP") {
+            return Cluster::new(None, bootstrap);
+        }
+        let broker = Broker::start_with(&SHORT_SESSIONS);
+        let bootstrap = broker.bootstrap();
+        Cluster::new(Some(broker), bootstrap)
+    })
+}
+
 /// The shared cluster, if `family` can be run here; otherwise the case is skipped.
 pub fn with(family: Family) -> Option<&'static Cluster> {
     match family.missing() {

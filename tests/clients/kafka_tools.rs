@@ -17,6 +17,7 @@ const TOOLS: &str = "org.apache.kafka.tools.";
 /// The JVM that runs the tools, one at a time; started by the first case.
 static JVM: Mutex<Option<Agent>> = Mutex::new(None);
 
+/// Kafka's tools, and the broker to use them on.
 pub struct Tools {
     jvm: MutexGuard<'static, Option<Agent>>,
     cluster: &'static Cluster,
@@ -65,7 +66,7 @@ impl Tools {
 }
 
 /// Fails with everything printed unless each of `parts` is in it.
-fn assert_contains(printed: &str, parts: &[&str]) {
+pub fn assert_contains(printed: &str, parts: &[&str]) {
     for part in parts {
         assert!(printed.contains(part), "{part:?} is not in:\n{printed}");
     }

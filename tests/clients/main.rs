@@ -21,6 +21,7 @@ mod broker;
 mod compaction;
 mod family;
 mod fixture;
+mod groups;
 mod kcat_program;
 mod records;
 mod scenarios;
@@ -30,6 +31,7 @@ mod stored;
 
 mod aiokafka;
 mod confluent_kafka;
+mod connect;
 mod franz_go;
 mod java;
 mod kafka_python;

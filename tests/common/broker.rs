@@ -60,9 +60,15 @@ impl Broker {
     /// A broker that can be restarted on its port: one below the range from which the system takes ports for
     /// connections, so that nobody gets it while the broker is down.
     pub fn start_on_fixed_port() -> Self {
+        Self::start_on_fixed_port_with(&[])
+    }
+
+    /// [`Broker::start_on_fixed_port`] with more arguments.
+    pub fn start_on_fixed_port_with(arguments: &[&str]) -> Self {
         let data = tempfile::Builder::new().prefix("ketcd-test-").tempdir().expect("a temporary directory");
         let port = fixed_port();
-        let mut broker = Self { running: None, port, data, arguments: Vec::new(), output: Output::default() };
+        let arguments = arguments.iter().map(OsString::from).collect();
+        let mut broker = Self { running: None, port, data, arguments, output: Output::default() };
         broker.run();
         broker
     }

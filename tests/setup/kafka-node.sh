@@ -3,12 +3,12 @@
 # KETCD_TEST_BROKER=tests/setup/kafka-node.sh the client matrix runs against Kafka itself, which checks the tests.
 . "$(dirname "$0")/lib.sh"
 
-port=0 data=
+port=0 data= settings=
 while [ $# -gt 0 ]; do
     case $1 in
         --port) port=$2; shift 2 ;;
         --data) data=$2; shift 2 ;;
-        --set) shift 2 ;;
+        --set) settings+=$2$'\n'; shift 2 ;;
         *) shift ;;
     esac
 done
@@ -29,6 +29,7 @@ log.dirs=$data/log
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
+$settings
 END
 cat >"$data/log4j2.properties" <<END
 rootLogger.level=INFO

@@ -1,12 +1,12 @@
 //! Keys of the group coordinator.
 
 use super::{Section, later};
-use crate::config::key::{Check, Key};
+use crate::config::key::{Check, Key, Tier};
 
 pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "Consumer groups",
-        tier: later::GROUPS,
+        tier: Tier::Effective,
         keys: &[
             Key::int(
                 "group.initial.rebalance.delay.ms",
@@ -24,25 +24,6 @@ pub(super) const SECTIONS: &[Section] = &[
                 "Longest session timeout that a member may ask for.",
             ),
             Key::int("group.max.size", "2147483647", "Most members of a group.").at_least(1),
-            Key::int("group.coordinator.threads", "4", "Threads of the group coordinator.")
-                .at_least(1)
-                .high(),
-            Key::int(
-                "group.coordinator.background.threads",
-                "2",
-                "Threads for the coordinator's background work.",
-            )
-            .at_least(1)
-            .high(),
-            Key::int("group.coordinator.append.linger.ms", "-1", "How long the coordinator gathers writes.")
-                .at_least(-1),
-            Key::int(
-                "group.coordinator.cached.buffer.max.bytes",
-                "1048588",
-                "Largest write buffer that the coordinator keeps.",
-            )
-            .at_least(524288)
-            .cluster_wide(),
             Key::list(
                 "group.coordinator.rebalance.protocols",
                 "classic,consumer,streams",
@@ -115,9 +96,6 @@ pub(super) const SECTIONS: &[Section] = &[
             .internal(),
             Key::int("offset.metadata.max.bytes", "4096", "Longest metadata text of a committed offset.")
                 .high(),
-            Key::int("offsets.commit.timeout.ms", "5000", "How long a commit may wait for its replicas.")
-                .at_least(1)
-                .high(),
             Key::int(
                 "offsets.load.buffer.size",
                 "5242880",
@@ -161,8 +139,44 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        title: "Threads and buffers of the group coordinator",
+        tier: Tier::NoEffect("the coordinator works on the threads that ask, and writes at once"),
+        keys: &[
+            Key::int("group.coordinator.threads", "4", "Threads of the group coordinator.")
+                .at_least(1)
+                .high(),
+            Key::int(
+                "group.coordinator.background.threads",
+                "2",
+                "Threads for the coordinator's background work.",
+            )
+            .at_least(1)
+            .high(),
+            Key::int("group.coordinator.append.linger.ms", "-1", "How long the coordinator gathers writes.")
+                .at_least(-1),
+            Key::int(
+                "group.coordinator.cached.buffer.max.bytes",
+                "1048588",
+                "Largest write buffer that the coordinator keeps.",
+            )
+            .at_least(524288)
+            .cluster_wide(),
+        ],
+    },
+    Section {
+        title: "Replicated commits",
+        tier: later::REPLICATION,
+        keys: &[Key::int(
+            "offsets.commit.timeout.ms",
+            "5000",
+            "How long a commit may wait for its replicas.",
+        )
+        .at_least(1)
+        .high()],
+    },
+    Section {
         title: "Streams groups",
-        tier: later::GROUPS,
+        tier: later::STREAMS_GROUPS,
         keys: &[
             Key::int(
                 "group.streams.session.timeout.ms",

@@ -42,7 +42,7 @@ mod later {
     use super::Tier;
 
     pub(super) const REPLICATION: Tier = Tier::NoEffect("replication comes in a later version");
-    pub(super) const GROUPS: Tier = Tier::NoEffect("consumer groups come in a later version");
+    pub(super) const STREAMS_GROUPS: Tier = Tier::NoEffect("streams groups come in a later version");
     pub(super) const TRANSACTIONS: Tier = Tier::NoEffect("transactions come in a later version");
     pub(super) const SHARE_GROUPS: Tier = Tier::NoEffect("share groups come in a later version");
     pub(super) const SECURITY: Tier =

@@ -138,7 +138,7 @@ fn what_is_not_kafkas_is_either_ours_or_retired() {
 
 #[test]
 fn every_key_is_declared_once_and_its_default_keeps_its_own_rule() {
-    for scope in [&*BROKER_KEYS, &*TOPIC_KEYS] {
+    for scope in [&*BROKER_KEYS, &*TOPIC_KEYS, &*GROUP_KEYS] {
         assert_eq!(scope.listed.len(), scope.iter().count(), "a key is declared twice");
         for key in scope.iter() {
             assert!(key.doc.ends_with('.') && key.doc.len() > 10, "{}", key.name);
@@ -158,7 +158,7 @@ fn every_key_is_declared_once_and_its_default_keeps_its_own_rule() {
 
 #[test]
 fn the_finest_set_or_last_twin_default_is_the_topic_keys_default() {
-    for key in TOPIC_KEYS.iter().filter(|key| !key.twins.is_empty()) {
+    for key in TOPIC_KEYS.iter().chain(GROUP_KEYS.iter()).filter(|key| !key.twins.is_empty()) {
         let from_twins = key.twins.iter().find_map(|twin| {
             let value = default_of(BROKER_KEYS.get(twin.name)?)?;
             Some(crate::config::topic_values::converted(value, *twin))

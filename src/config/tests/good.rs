@@ -380,6 +380,37 @@ fn changes_that_break_a_rule_say_key_value_and_rule() {
 }
 
 #[test]
+fn a_group_keeps_to_the_brokers_bounds_and_its_session_outlasts_its_heartbeat() {
+    let config = with_set(Mode::Dev, &["group.consumer.min.heartbeat.interval.ms=1000"]);
+    let (dynamic, nothing) = (Dynamic::default(), BTreeMap::new());
+    let change = |name, value| validate_group_change(&config, &dynamic, &nothing, &[set(name, value)]);
+    let after = change("consumer.heartbeat.interval.ms", "1000").unwrap();
+    assert_eq!(after, map(&[("consumer.heartbeat.interval.ms", "1000")]));
+    for (name, value, bound) in [
+        ("consumer.heartbeat.interval.ms", "999", "group.consumer.min.heartbeat.interval.ms"),
+        ("consumer.session.timeout.ms", "60001", "group.consumer.max.session.timeout.ms"),
+        ("consumer.assignment.interval.ms", "15001", "group.consumer.max.assignment.interval.ms"),
+    ] {
+        let error = change(name, value).unwrap_err();
+        assert!(error.to_string().contains(bound) && !error.is_invalid_request(), "{error}");
+    }
+    let loose = with_set(
+        Mode::Dev,
+        &["group.consumer.min.session.timeout.ms=1", "group.consumer.min.heartbeat.interval.ms=1"],
+    );
+    let changes = [set("consumer.session.timeout.ms", "5000")];
+    let error = validate_group_change(&loose, &dynamic, &nothing, &changes).unwrap_err();
+    assert!(error.to_string().contains("consumer.heartbeat.interval.ms = 5000"), "{error}");
+    let rows = config.describe_group(&after, &dynamic);
+    let told = row(&rows, "consumer.heartbeat.interval.ms");
+    assert_eq!((told.value.as_deref(), told.source), (Some("1000"), ConfigSource::Group));
+    assert_eq!(row(&rows, "consumer.session.timeout.ms").source, ConfigSource::Default);
+    // A bound that came later takes nothing away: the value can still be deleted.
+    let delete = [Change { name: "consumer.heartbeat.interval.ms", op: AlterOp::Delete, value: None }];
+    assert_eq!(validate_group_change(&config, &dynamic, &after, &delete), Ok(BTreeMap::new()));
+}
+
+#[test]
 fn a_broker_changes_at_run_time_only_what_may_change() {
     let config = with_set(Mode::Dev, &[]);
     let change = |scope, change: Change<'_>| {

@@ -17,4 +17,6 @@ pub mod regex;
 pub mod settings;
 pub mod shard;
 pub mod timers;
+#[cfg(test)]
+mod transcripts;
 pub mod turn;

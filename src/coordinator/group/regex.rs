@@ -145,7 +145,7 @@ mod tests {
                 why: String::new(),
                 partition_epoch: crate::types::PartitionEpoch(0),
             };
-            let partitions = vec![Arc::new(partition); *partitions];
+            let partitions = (0..*partitions).map(|_| Arc::new(partition.clone())).collect();
             let topic = TopicImage { id, name: name.clone(), mod_revision: 1, deleting: false, partitions };
             image.topic_names.insert(name, id);
             image.topics.insert(id, Arc::new(topic));

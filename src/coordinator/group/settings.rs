@@ -1,6 +1,7 @@
 //! The coordinator's configuration, in the units that the cores use.
 
 use super::command::Name;
+use crate::config::{GroupConfig, Range};
 use crate::types::Millis;
 
 /// What the cores need of the broker's configuration. The defaults are Kafka's.
@@ -80,6 +81,39 @@ impl Default for GroupSettings {
             consumer_assignors: vec!["uniform".into(), "range".into()],
             consumer_migration_policy: MigrationPolicy::Bidirectional,
             consumer_regex_refresh_interval_ms: 600_000,
+        }
+    }
+}
+
+impl From<Range> for Bounded {
+    fn from(range: Range) -> Self {
+        Self { default: range.default, min: range.min, max: range.max }
+    }
+}
+
+impl From<&GroupConfig> for GroupSettings {
+    fn from(config: &GroupConfig) -> Self {
+        Self {
+            initial_rebalance_delay_ms: config.initial_rebalance_delay_ms,
+            min_session_timeout_ms: config.min_session_timeout_ms,
+            max_session_timeout_ms: config.max_session_timeout_ms,
+            max_size: config.max_size,
+            offset_metadata_max_bytes: config.offset_metadata_max_bytes,
+            offsets_retention_ms: config.offsets_retention_ms,
+            offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,
+            consumer_protocol_enabled: config.consumer_protocol_enabled,
+            consumer_session_timeout_ms: config.consumer_session_timeout_ms.into(),
+            consumer_heartbeat_interval_ms: config.consumer_heartbeat_interval_ms.into(),
+            consumer_assignment_interval_ms: config.consumer_assignment_interval_ms.into(),
+            consumer_max_size: config.consumer_max_size,
+            consumer_assignors: config.consumer_assignors.iter().map(|name| name.as_str().into()).collect(),
+            consumer_migration_policy: match (config.consumer_upgrade, config.consumer_downgrade) {
+                (false, false) => MigrationPolicy::Disabled,
+                (false, true) => MigrationPolicy::Downgrade,
+                (true, false) => MigrationPolicy::Upgrade,
+                (true, true) => MigrationPolicy::Bidirectional,
+            },
+            consumer_regex_refresh_interval_ms: config.consumer_regex_refresh_interval_ms,
         }
     }
 }

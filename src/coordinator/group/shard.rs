@@ -9,7 +9,7 @@ use super::command::{
     SyncAnswer,
 };
 use super::consumer::ConsumerGroup;
-use super::offsets::{Aging, Offsets};
+use super::offsets::{Aging, FORGOTTEN_PER_TURN_MAX, Offsets};
 use super::records::Record;
 use super::settings::GroupSettings;
 use super::timers::{TimerKey, Timers};
@@ -26,6 +26,9 @@ pub enum Group {
     /// The server assigns (KIP-848).
     Consumer(ConsumerGroup),
 }
+
+/// When one turn was not enough to forget all that is due, the next one is taken after this time: others come in between.
+const SOON_MS: Millis = 1;
 
 /// The groups of one partition of `__consumer_offsets`.
 #[derive(Debug, Default)]
@@ -63,13 +66,18 @@ impl GroupShard {
         }
         let mut turn = Turn::default();
         let mut context = Context { now, settings, image, timers: &mut self.timers, turn: &mut turn };
+        let check_ms = if self.offsets.forget_deleted_topics(&mut context) {
+            SOON_MS
+        } else {
+            settings.offsets_retention_check_interval_ms
+        };
+        context.timers.set(TimerKey::Expiry, now.elapsed_ms + check_ms);
         for group in self.groups.values_mut() {
             match group {
                 Group::Classic(group) => group.loaded(&mut context),
                 Group::Consumer(group) => group.loaded(&mut context),
             }
         }
-        context.timers.set(TimerKey::Expiry, now.elapsed_ms + settings.offsets_retention_check_interval_ms);
         turn
     }
 
@@ -180,7 +188,7 @@ impl GroupShard {
             }
             Command::DescribeConsumer(name) => {
                 let described = match groups.get(&name) {
-                    Some(Group::Consumer(group)) => group.described(context.image),
+                    Some(Group::Consumer(group)) => group.described(context),
                     Some(Group::Classic(_)) => not_consumer(name),
                     None => DescribedConsumerGroup::not_found(name),
                 };
@@ -202,9 +210,10 @@ impl GroupShard {
             let context = &mut context;
             match &key {
                 TimerKey::Expiry => {
-                    expire(&mut self.groups, &mut self.offsets, context);
-                    let next = now.elapsed_ms + settings.offsets_retention_check_interval_ms;
-                    context.timers.set(TimerKey::Expiry, next);
+                    let more = self.offsets.forget_deleted_topics(context)
+                        || expire(&mut self.groups, &mut self.offsets, context);
+                    let wait_ms = if more { SOON_MS } else { settings.offsets_retention_check_interval_ms };
+                    context.timers.set(TimerKey::Expiry, now.elapsed_ms + wait_ms);
                 }
                 TimerKey::Join(name)
                 | TimerKey::Sync(name)
@@ -231,13 +240,32 @@ impl GroupShard {
     pub fn image_changed(&mut self, now: Now, settings: &GroupSettings, image: &ClusterImage) -> Turn {
         let mut turn = Turn::default();
         let mut context = Context { now, settings, image, timers: &mut self.timers, turn: &mut turn };
-        self.offsets.forget_deleted_topics(&mut context);
+        if self.offsets.forget_deleted_topics(&mut context) {
+            context.timers.set(TimerKey::Expiry, now.elapsed_ms + SOON_MS);
+        }
         for group in self.groups.values_mut() {
             if let Group::Consumer(group) = group {
                 group.image_changed(&mut context);
             }
         }
         turn
+    }
+
+    /// What it holds, for tests.
+    #[cfg(test)]
+    pub(super) const fn groups(&self) -> &BTreeMap<Name, Group> {
+        &self.groups
+    }
+
+    /// Its deadlines, for tests.
+    #[cfg(test)]
+    pub(super) const fn timers(&self) -> &Timers {
+        &self.timers
+    }
+
+    /// Every group, for the metrics.
+    pub fn listed(&self) -> impl Iterator<Item = ListedGroup> + '_ {
+        self.groups.iter().map(|(name, group)| group.listed(name))
     }
 
     /// The committed offsets of all groups, for the lag metrics.
@@ -267,6 +295,29 @@ impl Group {
         }
     }
 
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> GroupState {
+        match self {
+            Self::Classic(group) => group.state(),
+            Self::Consumer(group) => group.state(),
+        }
+    }
+
+    fn aging(&self) -> Aging {
+        match self {
+            Self::Classic(group) => group.aging(),
+            Self::Consumer(_) => Aging::SinceCommit,
+        }
+    }
+
+    fn write_tombstones(&mut self, context: &mut Context<'_>) {
+        match self {
+            Self::Classic(group) => group.write_tombstones(context),
+            Self::Consumer(group) => group.write_tombstones(context),
+        }
+    }
+
     /// Whether a member reads `topic`, so that its offsets are in use.
     #[must_use]
     pub fn reads(&self, topic: &str) -> bool {
@@ -286,40 +337,42 @@ fn settle(groups: &mut BTreeMap<Name, Group>, name: &Name, context: &mut Context
     }
 }
 
+/// Rule G1: who commits is checked in the step that writes.
 fn commit(
     groups: &mut BTreeMap<Name, Group>,
     offsets: &mut Offsets,
     context: &mut Context<'_>,
     request: &OffsetCommit,
 ) -> Vec<(Name, Vec<(i32, ErrorCode)>)> {
-    let now = context.now;
     let checked = match groups.get_mut(&request.group) {
         Some(Group::Classic(group)) => group.check_commit(context, request),
         Some(Group::Consumer(group)) => group.check_commit(context, request),
-        None if request.generation < 0 => {
-            let name = request.group.clone();
-            groups.insert(name.clone(), Group::Classic(ClassicGroup::new(name, now)));
-            Ok(())
-        }
+        None if request.generation < 0 => Ok(()),
+        None if request.knows_stale_epoch => Err(ErrorCode::GroupIdNotFound),
         None => Err(ErrorCode::IllegalGeneration),
     };
-    match checked {
-        Ok(()) => {
-            let group = groups.get(&request.group);
-            offsets.commit(context, request, |topic, partition| match group {
-                Some(Group::Consumer(group)) => group.check_partition(request, topic, partition),
-                _ => ErrorCode::None,
-            })
-        }
-        Err(code) => {
-            let refused = |topic: &super::command::CommitTopic| {
-                (topic.name.clone(), topic.partitions.iter().map(|p| (p.index, code)).collect())
-            };
-            request.topics.iter().map(refused).collect()
-        }
+    if let Err(code) = checked {
+        return request
+            .topics
+            .iter()
+            .map(|topic| (topic.name.clone(), topic.partitions.iter().map(|p| (p.index, code)).collect()))
+            .collect();
     }
+    let group = groups.get(&request.group);
+    let is_new = group.is_none();
+    let answer = offsets.commit(context, request, |topic, partition| match group {
+        Some(Group::Consumer(group)) => group.check_partition(request, topic, partition),
+        _ => ErrorCode::None,
+    });
+    // A group of nothing but offsets. Nothing of it is written beside them: it comes back with them.
+    if is_new && offsets.has_group(&request.group) {
+        let new = ClassicGroup::new(request.group.clone(), context.now);
+        groups.insert(request.group.clone(), Group::Classic(new));
+    }
+    answer
 }
 
+/// A group that nobody knows has no offsets, which is no error, whoever asks (`OffsetMetadataManager.fetchOffsets`).
 fn fetch(
     groups: &BTreeMap<Name, Group>,
     offsets: &Offsets,
@@ -329,8 +382,7 @@ fn fetch(
     let error = match groups.get(&request.group) {
         Some(Group::Classic(group)) => group.check_fetch(request),
         Some(Group::Consumer(group)) => group.check_fetch(context, request),
-        None if request.epoch < 0 => ErrorCode::None,
-        None => ErrorCode::GroupIdNotFound,
+        None => ErrorCode::None,
     };
     if error == ErrorCode::None {
         OffsetFetchAnswer { error, topics: offsets.fetch(request) }
@@ -363,45 +415,37 @@ fn delete_group(
     context: &mut Context<'_>,
     name: &Name,
 ) -> ErrorCode {
-    match groups.get_mut(name) {
-        None => return ErrorCode::GroupIdNotFound,
-        Some(Group::Classic(group)) if group.state() != GroupState::Empty => {
-            return ErrorCode::NonEmptyGroup;
-        }
-        Some(Group::Consumer(group)) if group.state() != GroupState::Empty => {
-            return ErrorCode::NonEmptyGroup;
-        }
-        Some(Group::Classic(group)) => group.write_tombstones(context),
-        Some(Group::Consumer(group)) => group.write_tombstones(context),
+    let Some(group) = groups.get_mut(name) else { return ErrorCode::GroupIdNotFound };
+    if group.state() != GroupState::Empty {
+        return ErrorCode::NonEmptyGroup;
     }
+    // The group's own tombstones last: as long as they are not in the log, it can be deleted again.
     offsets.delete_group(context, name);
+    group.write_tombstones(context);
     groups.remove(name);
     ErrorCode::None
 }
 
-/// Forgets offsets that were kept long enough, and groups that have nothing left.
-fn expire(groups: &mut BTreeMap<Name, Group>, offsets: &mut Offsets, context: &mut Context<'_>) {
+/// Forgets offsets that were kept long enough, and groups that have nothing left. Returns whether there is more to forget than one turn
+/// may hold.
+fn expire(groups: &mut BTreeMap<Name, Group>, offsets: &mut Offsets, context: &mut Context<'_>) -> bool {
     let mut gone = Vec::new();
+    let mut is_full = false;
     for (name, group) in groups.iter_mut() {
-        let none_left = match &*group {
-            Group::Classic(classic) => offsets.expire(context, name, classic.aging(), |t| group.reads(t)),
-            Group::Consumer(_) => offsets.expire(context, name, Aging::SinceCommit, |t| group.reads(t)),
-        };
-        let empty = match group {
-            Group::Classic(group) => group.state() == GroupState::Empty,
-            Group::Consumer(group) => group.state() == GroupState::Empty,
-        };
-        if none_left && empty {
-            match group {
-                Group::Classic(group) => group.write_tombstones(context),
-                Group::Consumer(group) => group.write_tombstones(context),
-            }
+        is_full = context.turn.records.len() >= FORGOTTEN_PER_TURN_MAX;
+        if is_full {
+            break;
+        }
+        let none_left = offsets.expire(context, name, group.aging(), |topic| group.reads(topic));
+        if none_left && group.state() == GroupState::Empty {
+            group.write_tombstones(context);
             gone.push(name.clone());
         }
     }
     for name in gone {
         groups.remove(&name);
     }
+    is_full
 }
 
 fn not_classic(name: Name) -> DescribedGroup {
@@ -413,3 +457,6 @@ fn not_consumer(name: Name) -> DescribedConsumerGroup {
     let message = format!("Group {name} is not a consumer group.");
     DescribedConsumerGroup { message: Some(message), ..DescribedConsumerGroup::not_found(name) }
 }
+
+#[cfg(test)]
+mod tests;

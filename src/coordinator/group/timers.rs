@@ -57,6 +57,12 @@ impl Timers {
         self.by_key.get(key).copied()
     }
 
+    /// Every deadline, for tests.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TimerKey, Millis)> {
+        self.by_key.iter().map(|(key, at_ms)| (key, *at_ms))
+    }
+
     /// The earliest deadline.
     #[must_use]
     pub fn next(&self) -> Option<Millis> {

@@ -36,6 +36,18 @@ type command struct {
 	Count       int
 	From        int64
 	Timestamp   int64
+	Member      string
+	Group       string
+	Topics      []string
+	Pattern     string
+	Protocol    string
+	Strategy    *string
+	Instance    *string
+	Reset       string
+	Commit      string
+	SessionMs   int `json:"session_ms"`
+	First       int
+	Offset      int64
 }
 
 type agent struct {
@@ -45,6 +57,8 @@ type agent struct {
 	reader    *kgo.Client
 	assigned  map[string][]int32
 	files     map[string][]pattern
+	members   map[string]*member
+	groups    map[string]*watched
 }
 
 func main() {
@@ -55,6 +69,7 @@ func main() {
 	a := &agent{
 		bootstrap: os.Args[1], admin: kadm.NewClient(client),
 		producers: map[string]*kgo.Client{}, files: map[string][]pattern{},
+		members: map[string]*member{}, groups: map[string]*watched{},
 	}
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 16<<20)
@@ -165,7 +180,7 @@ func (a *agent) run(ctx context.Context, c *command) (answer, error) {
 		}
 		return answer{"offset": one.Offset}, one.Err
 	default:
-		return answer{"unsupported": true}, nil
+		return a.runGroups(ctx, c)
 	}
 }
 

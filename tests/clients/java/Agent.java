@@ -57,6 +57,7 @@ public class Agent {
     final Map<String, KafkaProducer<byte[], byte[]>> producers = new HashMap<>();
     final Map<String, List<Pattern>> files = new HashMap<>();
     KafkaConsumer<byte[], byte[]> consumer;
+    final Groups groups;
     Stream stream;
 
     record Pattern(byte[] key, byte[] value, List<Header> headers, Long timestamp) {}
@@ -64,6 +65,7 @@ public class Agent {
     Agent(String bootstrap) {
         this.bootstrap = bootstrap;
         this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
+        this.groups = new Groups(bootstrap, admin);
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -167,7 +169,11 @@ public class Agent {
                 stream.join(120_000);
                 stream.status(answer);
             }
-            default -> answer.put("unsupported", true);
+            default -> {
+                if (!groups.run(c, answer)) {
+                    answer.put("unsupported", true);
+                }
+            }
         }
     }
 

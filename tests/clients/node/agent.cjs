@@ -1,4 +1,4 @@
-// kafkajs: administers and produces. It consumes only in groups, so what it wrote is read by the others.
+// kafkajs: administers and produces. It consumes only in groups (members.cjs), so what it wrote is read by the others.
 // Commands come as one JSON object a line on standard input, answers go out the same way (see agent.rs).
 'use strict'
 const fs = require('fs')
@@ -149,6 +149,8 @@ const commands = {
   },
 }
 
+Object.assign(commands, require('./members.cjs').commands(kafka, admin))
+
 async function answer(line) {
   const command = JSON.parse(line)
   const work = commands[command.do]
@@ -159,6 +161,7 @@ async function answer(line) {
     // An aggregate has one error for each topic; the first one tells.
     // After retries in vain, the cause does.
     let told = error.errors && error.errors.length ? error.errors[0] : error
+    if (error.groups && error.groups.length) told = error.groups[0].error || error.groups[0]
     while (told.code === undefined && told.cause) told = told.cause
     return { code: told.code, error: `${told.name}: ${told.message}` }
   }

@@ -3,12 +3,15 @@ import asyncio
 import sys
 
 import aiokafka
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError
 
 import agent
+import members
 
 TIMEOUT = 30
 
@@ -17,8 +20,66 @@ def coded(error):
     return agent.KafkaCode(error.errno, str(error)) if getattr(error, "errno", None) else error
 
 
-class Client:
+STRATEGIES = {"range": RangePartitionAssignor, "roundrobin": RoundRobinPartitionAssignor}
+
+
+class Member(members.Member):
+    """Its thread runs an event loop of its own, so that heartbeats go on between commands."""
+
+    def __init__(self, base, c):
+        super().__init__(c)
+        self.config = {**base, "group_id": c["group"], "auto_offset_reset": c["reset"]}
+        self.config["enable_auto_commit"] = c["commit"] == "auto"
+        if c.get("strategy") is not None:
+            self.config["partition_assignment_strategy"] = (STRATEGIES[c["strategy"]],)
+        if c.get("instance") is not None:
+            self.config["group_instance_id"] = c["instance"]
+        if c.get("session_ms") is not None:
+            self.config["session_timeout_ms"] = c["session_ms"]
+            self.config["heartbeat_interval_ms"] = c["session_ms"] // 6
+        self.consumer = None
+        self.loop = None
+
+    def open(self):
+        self.loop = asyncio.new_event_loop()
+        self.loop.run_until_complete(self.started())
+
+    async def started(self):
+        member = self
+
+        class Listener(ConsumerRebalanceListener):
+            def on_partitions_assigned(self, assigned):
+                member.on_assigned([tuple(p) for p in assigned], False)
+
+            def on_partitions_revoked(self, revoked):
+                if revoked:
+                    member.on_revoked([tuple(p) for p in revoked])
+
+        self.consumer = AIOKafkaConsumer(**self.config)
+        self.consumer.subscribe(
+            topics=self.command.get("topics") or (), pattern=self.command.get("pattern"), listener=Listener()
+        )
+        await self.consumer.start()
+
+    def poll(self):
+        return self.loop.run_until_complete(self.polled())
+
+    async def polled(self):
+        batches = await self.consumer.getmany(timeout_ms=100)
+        batch = [(r.topic, r.partition, r.offset) for records in batches.values() for r in records]
+        return batch
+
+    def commit_now(self, offsets):
+        self.loop.run_until_complete(self.consumer.commit({TopicPartition(*p): o for p, o in offsets.items()}))
+
+    def close(self):
+        self.loop.run_until_complete(self.consumer.stop())
+
+
+class Client(members.Members):
     """Each command runs to its end on one event loop, which stands still between commands."""
+
+    member_class = Member
 
     def __init__(self, bootstrap):
         self.loop = asyncio.new_event_loop()
@@ -165,6 +226,32 @@ class Client:
         partition = TopicPartition(c["topic"], c["partition"])
         found = (await (await self.consumer()).offsets_for_times({partition: c["timestamp"]}))[partition]
         return {"offset": None if found is None or found.offset < 0 else found.offset}
+
+    # Groups
+
+    async def async_committed(self, c):
+        told = await (await self.administrator()).list_consumer_group_offsets(c["group"])
+        return {"offsets": {str(p.partition): o.offset for p, o in told.items() if p.topic == c["topic"] and o.offset >= 0}}
+
+    async def async_commit_standalone(self, c):
+        consumer = AIOKafkaConsumer(**self.base, enable_auto_commit=False, group_id=c["group"])
+        partition = TopicPartition(c["topic"], c["partition"])
+        consumer.assign([partition])
+        await consumer.start()
+        try:
+            await consumer.commit({partition: c["offset"]})
+        finally:
+            await consumer.stop()
+
+    async def async_list_groups(self, _):
+        return {"groups": [group[0] for group in await (await self.administrator()).list_consumer_groups()]}
+
+    async def async_describe_group(self, c):
+        told = (await (await self.administrator()).describe_consumer_groups([c["group"]]))[0].groups[0]
+        return {"state": told[2], "members": len(told[5])}
+
+    async def async_delete_group(self, _):
+        raise agent.Unsupported
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ import threading
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType,
 )
 
 import agent
+import members
 
 TIMEOUT = 30
 
@@ -21,7 +22,58 @@ def result(futures):
         raise agent.KafkaCode(error.args[0].code(), error.args[0].str())
 
 
-class Client:
+class Member(members.Member):
+    def __init__(self, base, c):
+        super().__init__(c)
+        self.config = {**base, "group.id": c["group"], "auto.offset.reset": c["reset"]}
+        self.config["enable.auto.commit"] = c["commit"] == "auto"
+        new = c["protocol"] == "consumer"
+        if new:
+            self.config["group.protocol"] = "consumer"
+        if c.get("strategy") is not None:
+            self.config["group.remote.assignor" if new else "partition.assignment.strategy"] = c["strategy"]
+        if c.get("instance") is not None:
+            self.config["group.instance.id"] = c["instance"]
+        if c.get("session_ms") is not None and not new:
+            self.config["session.timeout.ms"] = c["session_ms"]
+            self.config["heartbeat.interval.ms"] = c["session_ms"] // 6
+        self.incremental = new or c.get("strategy") == "cooperative-sticky"
+
+    def open(self):
+        self.consumer = Consumer(self.config)
+        pairs = lambda partitions: [(p.topic, p.partition) for p in partitions]
+        self.consumer.subscribe(
+            self.command.get("topics") or [self.command["pattern"]],
+            on_assign=lambda _, partitions: self.on_assigned(pairs(partitions), self.incremental),
+            on_revoke=lambda _, partitions: self.on_revoked(pairs(partitions)),
+            on_lost=lambda _, partitions: self.on_revoked(pairs(partitions), "lost"),
+        )
+
+    def poll(self):
+        batch = []
+        for message in self.consumer.consume(500, 0.1):
+            if message.error() is None:
+                batch.append((message.topic(), message.partition(), message.offset()))
+            elif not message.error().retriable():
+                self.events.append(["error", message.error().str()])
+        return batch
+
+    def commit_now(self, offsets):
+        told = self.consumer.commit(
+            offsets=[TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()],
+            asynchronous=False,
+        )
+        for partition in told:
+            if partition.error is not None:
+                raise KafkaException(partition.error)
+
+    def close(self):
+        self.consumer.close()
+
+
+class Client(members.Members):
+    member_class = Member
+
     def __init__(self, bootstrap):
         self.base = {"bootstrap.servers": bootstrap}
         self.admin = AdminClient(self.base)
@@ -153,6 +205,37 @@ class Client:
         if found.error is not None:
             raise agent.KafkaCode(found.error.code(), found.error.str())
         return {"offset": None if found.offset < 0 else found.offset}
+
+    # Groups
+
+    def committed(self, c):
+        told = result(self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(c["group"])]))
+        return {
+            "offsets": {str(p.partition): p.offset for p in told.topic_partitions if p.topic == c["topic"] and p.offset >= 0}
+        }
+
+    def commit_standalone(self, c):
+        consumer = Consumer({**self.base, "group.id": c["group"], "enable.auto.commit": False})
+        partition = TopicPartition(c["topic"], c["partition"], c["offset"])
+        try:
+            consumer.assign([partition])
+            told = consumer.commit(offsets=[partition], asynchronous=False)
+            if told[0].error is not None:
+                raise agent.KafkaCode(told[0].error.code(), told[0].error.str())
+        except KafkaException as error:
+            raise agent.KafkaCode(error.args[0].code(), error.args[0].str())
+        finally:
+            consumer.close()
+
+    def list_groups(self, _):
+        return {"groups": [group.group_id for group in self.admin.list_consumer_groups().result(TIMEOUT).valid]}
+
+    def describe_group(self, c):
+        told = result(self.admin.describe_consumer_groups([c["group"]]))
+        return {"state": told.state.name.title().replace("_", ""), "members": len(told.members)}
+
+    def delete_group(self, c):
+        result(self.admin.delete_consumer_groups([c["group"]]))
 
     # A stream that goes on while the broker dies and comes back
 

@@ -3,11 +3,16 @@ import sys
 import time
 
 import kafka
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
 
 import agent
+import members
 
 TIMEOUT = 30
 
@@ -16,7 +21,62 @@ def coded(error):
     return agent.KafkaCode(error.errno, str(error)) if getattr(error, "errno", None) else error
 
 
-class Client:
+STRATEGIES = {
+    "range": RangePartitionAssignor,
+    "roundrobin": RoundRobinPartitionAssignor,
+    "cooperative-sticky": CooperativeStickyAssignor,
+}
+
+
+class Member(members.Member):
+    def __init__(self, base, c):
+        super().__init__(c)
+        self.config = {**base, "group_id": c["group"], "auto_offset_reset": c["reset"]}
+        self.config["enable_auto_commit"] = c["commit"] == "auto"
+        if c.get("strategy") is not None:
+            self.config["partition_assignment_strategy"] = (STRATEGIES[c["strategy"]],)
+        if c.get("instance") is not None:
+            self.config["group_instance_id"] = c["instance"]
+        if c.get("session_ms") is not None:
+            self.config["session_timeout_ms"] = c["session_ms"]
+            self.config["heartbeat_interval_ms"] = c["session_ms"] // 6
+        self.incremental = c.get("strategy") == "cooperative-sticky"
+        self.consumer = None
+
+    def open(self):
+        member = self
+
+        class Listener(ConsumerRebalanceListener):
+            def on_partitions_assigned(self, assigned):
+                member.on_assigned([tuple(p) for p in assigned], member.incremental)
+
+            def on_partitions_revoked(self, revoked):
+                member.on_revoked([tuple(p) for p in revoked])
+
+            def on_partitions_lost(self, lost):
+                member.on_revoked([tuple(p) for p in lost], "lost")
+
+        self.consumer = KafkaConsumer(**self.config)
+        self.consumer.subscribe(
+            topics=self.command.get("topics") or (), pattern=self.command.get("pattern"), listener=Listener()
+        )
+
+    def poll(self):
+        return [(r.topic, r.partition, r.offset) for batch in self.consumer.poll(100).values() for r in batch]
+
+    def commit_now(self, offsets):
+        self.consumer.commit({TopicPartition(*p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}, TIMEOUT * 1000)
+
+    def close(self):
+        self.consumer.close()
+
+    def generation(self):
+        return None if self.consumer is None else self.consumer.group_metadata().generation_id
+
+
+class Client(members.Members):
+    member_class = Member
+
     def __init__(self, bootstrap):
         self.base = {"bootstrap_servers": bootstrap}
         self.admin = KafkaAdminClient(**self.base)
@@ -138,6 +198,35 @@ class Client:
         partition = TopicPartition(c["topic"], c["partition"])
         found = self.consumer().offsets_for_times({partition: c["timestamp"]})[partition]
         return {"offset": None if found is None or found.offset < 0 else found.offset}
+
+    # Groups
+
+    def committed(self, c):
+        told = self.admin.list_group_offsets(c["group"])[c["group"]]
+        return {"offsets": {str(p.partition): o.offset for p, o in told.items() if p.topic == c["topic"] and o.offset >= 0}}
+
+    def commit_standalone(self, c):
+        consumer = KafkaConsumer(**self.base, enable_auto_commit=False, group_id=c["group"])
+        partition = TopicPartition(c["topic"], c["partition"])
+        try:
+            consumer.assign([partition])
+            consumer.commit({partition: OffsetAndMetadata(c["offset"], "", -1)})
+        except KafkaError as error:
+            raise coded(error)
+        finally:
+            consumer.close()
+
+    def list_groups(self, _):
+        return {"groups": [group["group_id"] for group in self.admin.list_groups()]}
+
+    def describe_group(self, c):
+        told = self.admin.describe_groups([c["group"]])[c["group"]]
+        return {"state": told["group_state"], "members": len(told["members"])}
+
+    def delete_group(self, c):
+        told = self.admin.delete_groups([c["group"]])[c["group"]]
+        if told != "OK":
+            raise coded(getattr(kafka.errors, told)())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 //! The partitions of a group in one row, and its members by number: what the assignors reckon with.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::{Assignment, GroupSpec, Partitions, TopicSpec};
 use crate::types::TopicId;
@@ -12,18 +13,17 @@ pub type Place = usize;
 
 /// All partitions in one row.
 pub struct Layout<'a> {
-    /// The topics in order, each with the place of its first partition.
+    /// The topics in order.
     pub topics: Vec<LaidTopic<'a>>,
     places: Vec<(TopicId, i32)>,
-    ranges: BTreeMap<TopicId, (Place, i32)>,
+    ranges: BTreeMap<TopicId, Range<Place>>,
 }
 
 /// A topic in the row.
 pub struct LaidTopic<'a> {
     /// Its id.
     pub id: TopicId,
-    /// Place of its partition 0.
-    pub first: Place,
+    places: Range<Place>,
     /// As given.
     pub spec: &'a TopicSpec<'a>,
 }
@@ -34,9 +34,9 @@ impl<'a> Layout<'a> {
         let mut layout = Self { topics: Vec::new(), places: Vec::new(), ranges: BTreeMap::new() };
         for (id, topic) in spec.topics.iter().filter(|(id, _)| wanted(**id)) {
             let first = layout.places.len();
-            layout.topics.push(LaidTopic { id: *id, first, spec: topic });
-            layout.ranges.insert(*id, (first, topic.partitions));
             layout.places.extend((0..topic.partitions).map(|partition| (*id, partition)));
+            layout.ranges.insert(*id, first..layout.places.len());
+            layout.topics.push(LaidTopic { id: *id, places: first..layout.places.len(), spec: topic });
         }
         layout
     }
@@ -46,14 +46,18 @@ impl<'a> Layout<'a> {
         self.places.len()
     }
 
+    /// The places of `topic`.
+    pub fn topic(&self, topic: TopicId) -> Range<Place> {
+        self.ranges.get(&topic).cloned().unwrap_or_default()
+    }
+
     /// The places of what a member has, ascending; partitions that do not exist are left out.
     pub fn places_of(&self, owned: &Partitions) -> impl Iterator<Item = Place> {
-        owned.iter().filter_map(|(topic, partitions)| Some((*self.ranges.get(topic)?, partitions))).flat_map(
-            |((first, count), partitions)| {
-                let existing = partitions.range(0..count.max(0));
-                existing.filter_map(move |partition| Some(first + usize::try_from(*partition).ok()?))
-            },
-        )
+        owned.iter().flat_map(|(topic, partitions)| {
+            let places = self.topic(*topic);
+            let place = move |partition: &i32| places.clone().nth(usize::try_from(*partition).ok()?);
+            partitions.iter().filter_map(place)
+        })
     }
 
     /// Writes down who owns what: `owned` has the places of each member, in the order of the members.
@@ -75,7 +79,7 @@ impl<'a> Layout<'a> {
 
 impl LaidTopic<'_> {
     /// Its places.
-    pub fn places(&self) -> std::ops::Range<Place> {
-        self.first..self.first + usize::try_from(self.spec.partitions).unwrap_or_default()
+    pub fn places(&self) -> Range<Place> {
+        self.places.clone()
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Read first: [`assign`].
 
+mod audience;
 mod layout;
 mod racks;
 pub mod range;

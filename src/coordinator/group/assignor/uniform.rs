@@ -4,6 +4,7 @@
 //! topics, the numbers differ by at most one, and exactly as many partitions move as must. Otherwise no single partition could move to a
 //! member that has at least two less.
 
+use super::audience::Audience;
 use super::layout::{Layout, MemberIndex, Place};
 use super::racks::Racks;
 use super::{Assignment, GroupSpec};
@@ -17,18 +18,16 @@ pub const NAME: &str = "uniform";
 ///
 /// # Cost
 /// O((partitions + members) log topics) if all members subscribe the same topics. Else each round costs
-/// O((partitions + subscriptions) log members); there is rarely a third one.
+/// O(partitions log members + topics x subscribers); there is rarely a third one.
 #[must_use]
 pub fn assign(spec: &GroupSpec<'_>) -> Assignment {
-    let Some(first) = spec.members.values().next() else { return Assignment::new() };
-    let same = spec.members.values().all(|member| member.subscribed == first.subscribed);
-    if same { assign_alike(spec) } else { mixed::assign(spec) }
+    let audience = Audience::new(spec.members.values());
+    if audience.is_alike() { assign_alike(spec, &audience) } else { mixed::assign(spec, &audience) }
 }
 
 /// Everybody subscribes the same topics.
-fn assign_alike(spec: &GroupSpec<'_>) -> Assignment {
-    let subscribed = spec.members.values().next().map(|member| member.subscribed.clone());
-    let layout = Layout::new(spec, |topic| subscribed.as_ref().is_some_and(|s| s.contains(&topic)));
+fn assign_alike(spec: &GroupSpec<'_>, audience: &Audience) -> Assignment {
+    let layout = Layout::new(spec, |topic| audience.reads(topic));
     let racks = Racks::new(spec, &layout);
     let mut kept = Kept::new(spec, &layout, |_, _| true);
     let quotas = quotas(&kept.owned, layout.len());

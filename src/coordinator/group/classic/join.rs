@@ -21,6 +21,13 @@ pub(in crate::coordinator::group) fn refused_outright(
     (!allowed.contains(&request.session_timeout_ms)).then_some(ErrorCode::InvalidSessionTimeout)
 }
 
+impl JoinGroup {
+    /// It is only told its id, and has to join again (KIP-394). Static members are known by their instance id.
+    fn needs_an_id(&self) -> bool {
+        self.must_know_member && self.member.is_empty() && self.instance.is_none()
+    }
+}
+
 impl ClassicGroup {
     /// JoinGroup. Answered at once, or when the join phase ends. A group that comes to be by it is written, as Kafka does, unless the
     /// join was refused.
@@ -38,7 +45,7 @@ impl ClassicGroup {
         request: JoinGroup,
         ticket: Ticket,
     ) -> Result<(), (ErrorCode, Name)> {
-        if !self.has_room_for(&request.member, context.settings.max_size) {
+        if !self.has_room_for(&request, context.settings.max_size) {
             // One that did not come back in time before the group was full: its place is gone.
             self.remove(context, &request.member);
             self.complete_if_all_joined(context);
@@ -66,9 +73,9 @@ impl ClassicGroup {
 
     /// Whether `group.max.size` leaves a place. While members join, those that wait are counted and not the members: the last ones that
     /// come back find no place if the limit was lowered. Ids that were given out and not used are bounded by the same number.
-    fn has_room_for(&self, member: &Name, max_size: usize) -> bool {
-        let known = self.members.get(member);
-        let pending_full = member.is_empty() && self.pending.len() >= max_size;
+    fn has_room_for(&self, request: &JoinGroup, max_size: usize) -> bool {
+        let known = self.members.get(&request.member);
+        let pending_full = request.needs_an_id() && self.pending.len() >= max_size;
         match self.phase {
             Phase::Empty => !pending_full,
             Phase::Preparing { .. } => {
@@ -120,7 +127,7 @@ impl ClassicGroup {
             request.instance.as_ref().and_then(|instance| self.static_members.get(instance)).cloned();
         if let Some(before) = before {
             self.replace_static(context, before, request, ticket);
-        } else if request.instance.is_none() && request.must_know_member {
+        } else if request.needs_an_id() {
             // KIP-394: a client that never saw its id would come again and again as another member.
             self.pending.insert(fresh.clone());
             let key = TimerKey::PendingMember(self.group.clone(), fresh.clone());
@@ -231,8 +238,9 @@ impl ClassicGroup {
                     member.waiting = Waiting::No;
                     self.awaiting_join -= 1;
                 }
-                context.answer(ticket, Answer::Join(answer));
+                self.topics = self.read_topics();
                 self.write(context);
+                context.answer(ticket, Answer::Join(answer));
             }
             // The leader may be assigning to the old id: its answer would leave the new one with nothing.
             Phase::Stable { .. } | Phase::Completing { .. } | Phase::Empty => {

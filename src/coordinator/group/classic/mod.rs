@@ -22,7 +22,7 @@ mod join;
 mod leave;
 pub(in crate::coordinator::group) mod member;
 mod rebalance;
-mod subscription;
+pub(in crate::coordinator::group) mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -74,7 +74,7 @@ pub struct ClassicGroup {
     /// How many members have a parked join.
     awaiting_join: usize,
     /// What the members of the generation read; `None` if that is not known.
-    topics: Option<BTreeSet<Name>>,
+    pub(in crate::coordinator::group) topics: Option<BTreeSet<Name>>,
     /// Nothing of it is written, and nothing has to be: only refused joins came.
     unwritten: bool,
 }
@@ -189,6 +189,12 @@ impl ClassicGroup {
             self.prepare_rebalance(
                 context,
                 &rebalance::Reason::of("the group is larger than group.max.size"),
+            );
+        } else if self.leader.is_none() && !self.members.is_empty() {
+            // It was a consumer group and should have rebalanced: without that the partitions of who left then are nobody's.
+            self.prepare_rebalance(
+                context,
+                &rebalance::Reason::of("the group was downgraded from the consumer protocol"),
             );
         }
     }

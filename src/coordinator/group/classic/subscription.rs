@@ -9,7 +9,7 @@ use crate::coordinator::group::command::Name;
 ///
 /// Every version of `ConsumerProtocolSubscription` begins like version 0: INT16 version, ARRAY of STRING topics; what follows is
 /// not looked at. `None` if that cannot be read. Allocates no more than the bytes can hold: a topic takes at least two of them.
-pub(super) fn read_topics(metadata: &[u8], topics: &mut BTreeSet<Name>) -> Option<()> {
+pub(in crate::coordinator::group) fn read_topics(metadata: &[u8], topics: &mut BTreeSet<Name>) -> Option<()> {
     let (version, rest) = metadata.split_first_chunk::<2>()?;
     if i16::from_be_bytes(*version) < 0 {
         return None;

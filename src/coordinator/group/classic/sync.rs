@@ -69,11 +69,12 @@ impl ClassicGroup {
 
     /// The leader has assigned.
     fn assign(&mut self, context: &mut Context<'_>, assignments: Vec<(Name, Bytes)>) {
+        let Phase::Completing { unsynced } = &mut self.phase else { return };
+        let unsynced = std::mem::take(unsynced);
         let mut assignments: BTreeMap<Name, Bytes> = assignments.into_iter().collect();
         for (id, member) in &mut self.members {
             member.assignment = assignments.remove(id).unwrap_or_default();
         }
-        let Phase::Completing { unsynced } = std::mem::replace(&mut self.phase, Phase::Empty) else { return };
         self.enter(Phase::Stable { unsynced }, context.now);
         tracing::info!(
             group = %self.group,

@@ -1,106 +1,119 @@
-//! A consumer group of KIP-848: the server assigns, members follow by heartbeats (Kafka's `ConsumerGroup`).
+//! A consumer group of KIP-848: the server assigns, members follow by heartbeats (Kafka's `ConsumerGroup` and the consumer half of its
+//! `GroupMetadataManager`).
+//!
+//! Three epochs count up. The *group epoch* when what members subscribe, or what is known of those topics, has changed; the *assignment
+//! epoch* when a target assignment for it is computed ([`target`]); the *member epoch* when a member has given up what the target takes
+//! from it ([`reconcile`]). A partition is given to its new owner only when the old one has said that it gave it up, is fenced, or has
+//! left (rule G3).
+//!
+//! Every step changes the state through the record that it writes ([`replay`]), so that the log, replayed, gives the same state.
+//!
+//! Members of the classic protocol may be in such a group too ([`classic_member`]); [`migrate`] turns groups of one kind into the other,
+//! while their members go on.
+//!
+//! Ours, and not Kafka's:
+//! - while a member has not reached its target it is told a shorter heartbeat interval ([`times`]), so that
+//!   rebalances settle in fractions of the configured interval;
+//! - a target that may not be computed yet (`group.consumer.assignment.interval.ms`) is computed when it may, not at the heartbeat after;
+//! - a pattern is resolved in the heartbeat that brings it, so that the first answer already has the assignment.
+//!
+//! Nothing is parked here: every request is answered in its own turn.
+//!
+//! Read first: [`heartbeat`], [`reconcile`], [`target`].
+
+mod admit;
+mod classic_member;
+mod codec;
+mod commit;
+mod describe;
+mod heartbeat;
+mod index;
+mod leave;
+mod member;
+mod migrate;
+mod reconcile;
+mod replay;
+mod subscription;
+mod target;
+#[cfg(test)]
+mod tests;
+mod times;
 
 use std::collections::BTreeMap;
 
-use super::classic::ClassicGroup;
-use super::command::{
-    ConsumerHeartbeat, DescribedConsumerGroup, GroupState, Heartbeat, JoinGroup, LeaveGroup, Name,
-    OffsetCommit, OffsetFetch, SyncGroup,
-};
-use super::records::Record;
-use super::shard::Group;
-use super::timers::TimerKey;
-use super::turn::{Context, Ticket};
-use crate::metadata::image::ClusterImage;
-use crate::protocol::error::ErrorCode;
-use crate::types::TopicId;
+use self::index::Index;
+use self::member::Member;
+use self::migrate::Becoming;
+use super::assignor::Partitions;
+use super::command::{GroupState, Name};
+use super::records::RegularExpressionValue;
+use crate::types::Millis;
 
 /// A consumer group.
 #[derive(Debug)]
-pub struct ConsumerGroup {}
+pub struct ConsumerGroup {
+    /// Its name.
+    group: Name,
+    /// The group epoch: 0 before the first subscription.
+    epoch: i32,
+    /// Hash of what was known of the subscribed topics at that epoch (KIP-1101).
+    metadata_hash: i64,
+    /// The group epoch that the target was computed for; -1 before the first.
+    assignment_epoch: i32,
+    /// When (wall clock) that was; 0 if not known.
+    assigned_at: Millis,
+    /// The members by id.
+    members: BTreeMap<Name, Member>,
+    /// The target by member.
+    targets: BTreeMap<Name, Partitions>,
+    /// What each subscribed pattern matched.
+    matches: BTreeMap<Name, RegularExpressionValue>,
+    /// Found without looking at all members.
+    index: Index,
+    /// The image has changed since the subscribed topics were looked at.
+    is_stale: bool,
+    /// The image has changed since the patterns were matched.
+    patterns_are_stale: bool,
+    /// What [`super::shard`] should make of it after this step.
+    becoming: Option<Becoming>,
+}
 
 impl ConsumerGroup {
-    /// Takes over a record of key types 3 to 8 and 16. A record of a group that is not known yet begins it.
-    pub fn replay(groups: &mut BTreeMap<Name, Group>, record: Record) {}
-
-    /// Its shard is loaded: sessions and rebalance deadlines begin anew.
-    pub fn loaded(&mut self, context: &mut Context<'_>) {}
-
-    /// ConsumerGroupHeartbeat. The group may not exist yet, or be a classic one that is empty or can be upgraded.
-    pub fn heartbeat(
-        groups: &mut BTreeMap<Name, Group>,
-        context: &mut Context<'_>,
-        request: ConsumerHeartbeat,
-        ticket: Ticket,
-    ) {
+    /// A group without members.
+    fn new(group: Name) -> Self {
+        Self {
+            group,
+            epoch: 0,
+            metadata_hash: 0,
+            assignment_epoch: -1,
+            assigned_at: 0,
+            members: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            matches: BTreeMap::new(),
+            index: Index::default(),
+            is_stale: true,
+            patterns_are_stale: true,
+            becoming: None,
+        }
     }
 
-    /// JoinGroup of a classic member.
-    pub fn join(&mut self, context: &mut Context<'_>, request: JoinGroup, ticket: Ticket) {}
-
-    /// SyncGroup of a classic member.
-    pub fn sync(&mut self, context: &mut Context<'_>, request: SyncGroup, ticket: Ticket) {}
-
-    /// Heartbeat of a classic member.
-    pub fn heartbeat_classic(&mut self, context: &mut Context<'_>, request: &Heartbeat, ticket: Ticket) {}
-
-    /// LeaveGroup, of classic members, or by an administrator for any.
-    pub fn leave(&mut self, context: &mut Context<'_>, request: LeaveGroup, ticket: Ticket) {}
-
-    /// A deadline of this group is due.
-    pub fn on_timer(&mut self, context: &mut Context<'_>, key: &TimerKey) {}
-
-    /// The image changed: subscribed topics may have.
-    pub fn image_changed(&mut self, context: &mut Context<'_>) {}
-
-    /// If its last members all speak the classic protocol now and the policy allows it: the classic group that it becomes, its records
-    /// written.
-    pub fn downgraded(&mut self, context: &mut Context<'_>) -> Option<ClassicGroup> {
-        unreachable!("written next")
-    }
-
-    /// Whether the commit may be written (rule G1).
-    ///
-    /// # Errors
-    /// Kafka's code for every partition of the commit.
-    pub fn check_commit(
-        &mut self,
-        context: &mut Context<'_>,
-        request: &OffsetCommit,
-    ) -> Result<(), ErrorCode> {
-        unreachable!("written next")
-    }
-
-    /// Whether one partition of an allowed commit may be written: a member with an old epoch may commit only what it has owned since.
+    /// Its state, as Kafka calls it. O(1).
     #[must_use]
-    pub fn check_partition(&self, request: &OffsetCommit, topic: TopicId, partition: i32) -> ErrorCode {
-        unreachable!("written next")
-    }
-
-    /// Whether the offsets may be told to who asks.
-    #[must_use]
-    pub fn check_fetch(&self, context: &Context<'_>, request: &OffsetFetch) -> ErrorCode {
-        unreachable!("written next")
+    pub fn state(&self) -> GroupState {
+        if self.members.is_empty() {
+            GroupState::Empty
+        } else if self.epoch > self.assignment_epoch {
+            GroupState::Assigning
+        } else if self.index.settled < self.members.len() {
+            GroupState::Reconciling
+        } else {
+            GroupState::Stable
+        }
     }
 
     /// Whether a member reads `topic`.
     #[must_use]
     pub fn reads(&self, topic: &str) -> bool {
-        unreachable!("written next")
+        self.index.topics.contains_key(topic)
     }
-
-    /// Its state.
-    #[must_use]
-    pub fn state(&self) -> GroupState {
-        unreachable!("written next")
-    }
-
-    /// For ConsumerGroupDescribe.
-    #[must_use]
-    pub fn described(&self, image: &ClusterImage) -> DescribedConsumerGroup {
-        unreachable!("written next")
-    }
-
-    /// Writes that it is gone.
-    pub fn write_tombstones(&mut self, context: &mut Context<'_>) {}
 }

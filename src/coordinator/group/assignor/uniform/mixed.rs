@@ -2,37 +2,38 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::ops::Range;
 
-use super::super::layout::{LaidTopic, Layout, MemberIndex, Place};
+use super::super::audience::Audience;
+use super::super::layout::{Layout, MemberIndex, Place};
 use super::super::racks::Racks;
 use super::super::{Assignment, GroupSpec};
 use super::Kept;
-use crate::types::TopicId;
 
 /// Rounds of levelling. Each round levels every topic; only long chains of overlapping subscriptions need many.
 const ROUNDS_MAX: usize = 64;
 
 /// Gives free partitions to their least loaded subscribers, those of topics with few subscribers first, then moves partitions from the
 /// most to the least loaded subscriber of a topic while that makes the two more equal.
-pub(super) fn assign(spec: &GroupSpec<'_>) -> Assignment {
-    let subscribers = subscribers(spec);
-    let layout = Layout::new(spec, |topic| subscribers.contains_key(&topic));
+pub(super) fn assign(spec: &GroupSpec<'_>, audience: &Audience) -> Assignment {
+    let layout = Layout::new(spec, |topic| audience.reads(topic));
     let mut state = State::new(spec, &layout);
-    let none = Vec::new();
-    let of = |topic: &LaidTopic<'_>| subscribers.get(&topic.id).unwrap_or(&none).as_slice();
-    let mut order: Vec<_> = layout.topics.iter().collect();
-    order.sort_by_key(|topic| (of(topic).len(), topic.id));
-    for topic in &order {
-        state.fill(topic, of(topic));
+    for (members, topics) in audience.kinds() {
+        state.fill(topics.iter().flat_map(|topic| layout.topic(*topic)), &members);
     }
     for _ in 0..ROUNDS_MAX {
-        let moved: usize = order.iter().map(|topic| state.level(topic, of(topic))).sum();
+        let mut moved = 0;
+        for (members, topics) in audience.kinds().filter(|(members, _)| members.len() > 1) {
+            for topic in topics {
+                moved += state.level(layout.topic(*topic), &members);
+            }
+        }
         if moved == 0 {
             break;
         }
     }
     if let Some(racks) = Racks::new(spec, &layout) {
-        order.iter().for_each(|topic| state.exchange(topic, &racks));
+        layout.topics.iter().for_each(|topic| state.exchange(topic.places(), &racks));
     }
     let mut owned = vec![Vec::new(); spec.members.len()];
     for (place, owner) in state.owners.iter().enumerate() {
@@ -41,16 +42,6 @@ pub(super) fn assign(spec: &GroupSpec<'_>) -> Assignment {
         }
     }
     layout.assignment(spec, owned)
-}
-
-fn subscribers(spec: &GroupSpec<'_>) -> BTreeMap<TopicId, Vec<MemberIndex>> {
-    let mut subscribers: BTreeMap<TopicId, Vec<MemberIndex>> = BTreeMap::new();
-    for (index, member) in spec.members.values().enumerate() {
-        for topic in member.subscribed.iter() {
-            subscribers.entry(*topic).or_default().push(index);
-        }
-    }
-    subscribers
 }
 
 /// Who has what by now.
@@ -100,9 +91,9 @@ impl State {
         }
     }
 
-    /// Gives the free partitions of `topic` to the least loaded of its subscribers.
-    fn fill(&mut self, topic: &LaidTopic<'_>, subscribers: &[MemberIndex]) {
-        let free: Vec<_> = topic.places().filter(|place| self.owner(*place).is_none()).collect();
+    /// Gives those of `places` that are free to the least loaded of their subscribers.
+    fn fill(&mut self, places: impl Iterator<Item = Place>, subscribers: &[MemberIndex]) {
+        let free: Vec<_> = places.filter(|place| self.owner(*place).is_none()).collect();
         if free.is_empty() {
             return;
         }
@@ -115,15 +106,15 @@ impl State {
         }
     }
 
-    /// Moves partitions of `topic` from its most to its least loaded subscriber until they differ by less than two. Returns how many.
-    fn level(&mut self, topic: &LaidTopic<'_>, subscribers: &[MemberIndex]) -> usize {
+    /// Moves partitions of a topic from its most to its least loaded subscriber until they differ by less than two. Returns how many.
+    fn level(&mut self, topic: Range<Place>, subscribers: &[MemberIndex]) -> usize {
         let least = subscribers.iter().map(|m| self.load(*m)).min().unwrap_or_default();
-        let most = topic.places().filter_map(|place| self.owner(place)).map(|m| self.load(m)).max();
+        let most = topic.clone().filter_map(|place| self.owner(place)).map(|m| self.load(m)).max();
         if most.unwrap_or_default() < least + 2 {
             return 0;
         }
         let mut owned: BTreeMap<MemberIndex, Vec<Place>> = BTreeMap::new();
-        for place in topic.places() {
+        for place in topic {
             if let Some(owner) = self.owner(place) {
                 owned.entry(owner).or_default().push(place);
             }
@@ -155,9 +146,9 @@ impl State {
         moved
     }
 
-    /// Among the partitions of `topic` that change hands, exchanges owners so that more of them are near.
-    fn exchange(&mut self, topic: &LaidTopic<'_>, racks: &Racks<'_>) {
-        let changed = topic.places().filter(|p| self.before.get(*p).copied().flatten() != self.owner(*p));
+    /// Among the partitions of a topic that change hands, exchanges owners so that more of them are near.
+    fn exchange(&mut self, topic: Range<Place>, racks: &Racks<'_>) {
+        let changed = topic.filter(|p| self.before.get(*p).copied().flatten() != self.owner(*p));
         let (places, seats): (Vec<_>, Vec<_>) =
             changed.filter_map(|place| Some((place, self.owner(place)?))).unzip();
         for (place, member) in racks.seat(&places, &seats) {

@@ -1,0 +1,5 @@
+mod client;
+mod laws;
+mod reconcile;
+mod scale;
+mod world;
