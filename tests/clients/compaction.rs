@@ -20,7 +20,7 @@ const CLEAN_DEADLINE: Duration = Duration::from_secs(90);
 fn records() -> Vec<Record> {
     let mut records: Vec<Record> = (0u8..60)
         .map(|number| Record {
-            key: Some(vec![b'k', b'a' + number * 7 % 11]),
+            key: Some(vec![b'k', b'a' + number % 11 * 7 % 11]),
             value: (number % 13 != 5).then(|| vec![b'0' + number % 10; 200]),
             headers: vec![("h".to_owned(), Some(vec![number])), ("h".to_owned(), None)],
             timestamp: Some(1_700_000_000_000 + i64::from(number / 10) * 100_000 + i64::from(number)),
@@ -100,17 +100,17 @@ fn a_compacted_topic_keeps_what_kafka_keeps_and_kafkas_tools_read_it() {
     let Some(mut tools) = Tools::here() else { return };
     for (topic, codec) in &topics {
         let directory = format!("{topic}-0");
-        let of_topic = |suffix: &str| {
-            let mut files = files_below(data, suffix);
-            files.retain(|path| {
-                path.parent().and_then(Path::file_name).is_some_and(|name| *name == *directory)
-            });
-            // The active segment ends in zeros, which the tool takes for records; so does its time index.
-            files.pop();
-            assert!(!files.is_empty(), "no {suffix} file of {topic}");
-            files.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")
+        let mut logs = files_below(data, ".log");
+        logs.retain(|path| path.parent().and_then(Path::file_name).is_some_and(|name| *name == *directory));
+        // The active segment ends in zeros, which the tool takes for records.
+        logs.pop();
+        let of_topic = |extension: &str| {
+            let files: Vec<_> =
+                logs.iter().map(|log| log.with_extension(extension).display().to_string()).collect();
+            assert!(!files.is_empty(), "no sealed segment of {topic}");
+            files.join(",")
         };
-        let dump = tools.run("DumpLogSegments", &["--deep-iteration", "--files", &of_topic(".log")]);
+        let dump = tools.run("DumpLogSegments", &["--deep-iteration", "--files", &of_topic("log")]);
         assert!(!dump.contains("isvalid: false"), "{dump}");
         assert!(dump.contains(&format!("compresscodec: {codec}")), "{dump}");
         assert!(dump.contains("deleteHorizonMs: OptionalLong["), "tombstones have a horizon: {dump}");
@@ -121,7 +121,7 @@ fn a_compacted_topic_keeps_what_kafka_keeps_and_kafkas_tools_read_it() {
         let mut expected = kept(&records);
         expected.pop();
         assert_eq!(offsets, expected, "{dump}");
-        let indexes = format!("{},{}", of_topic(".timeindex"), of_topic(".index"));
+        let indexes = format!("{},{}", of_topic("timeindex"), of_topic("index"));
         let sane = tools.run("DumpLogSegments", &["--index-sanity-check", "--files", &indexes]);
         assert!(!sane.contains("Found"), "{sane}");
     }
