@@ -239,12 +239,10 @@ impl ClassicGroup {
             TimerKey::Join(_) if matches!(self.phase, Phase::Preparing { .. }) => self.complete_join(context),
             TimerKey::Sync(_) => self.sync_expired(context),
             TimerKey::Session(_, member) => self.session_expired(context, member),
-            TimerKey::PendingMember(_, member) => {
-                if self.pending.contains(member) {
-                    tracing::info!(group = %self.group, %member, "member id was never used");
-                    self.remove(context, member);
-                    self.complete_if_all_joined(context);
-                }
+            TimerKey::PendingMember(_, member) if self.pending.contains(member) => {
+                tracing::info!(group = %self.group, %member, "member id was never used");
+                self.remove(context, member);
+                self.complete_if_all_joined(context);
             }
             _ => {}
         }

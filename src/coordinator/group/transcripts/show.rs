@@ -95,7 +95,7 @@ fn by_id(image: &ClusterImage, partitions: &[(TopicId, Vec<i32>)]) -> Vec<String
 /// A record.
 pub(super) fn record(image: &ClusterImage, record: &Record) -> String {
     let line = |kind: &str, group: &Name| Line::new(format!("record {kind} {group}"));
-    let line = match record {
+    match record {
         Record::OffsetCommit { group, topic, partition, value } => {
             let line = line("offset", group).word(format!("{topic}/{partition}"));
             value.as_ref().map_or(line.0.clone() + " gone", |value| offset(line, value).0)
@@ -143,8 +143,7 @@ pub(super) fn record(image: &ClusterImage, record: &Record) -> String {
                     .0
             })
         }
-    };
-    line
+    }
 }
 
 fn offset(line: Line, value: &OffsetCommitValue) -> Line {

@@ -55,7 +55,7 @@ impl Client {
         Self {
             number,
             is_static: number % 3 == 2,
-            is_new: number % 2 == 0,
+            is_new: number.is_multiple_of(2),
             member: Name::default(),
             generation: -1,
             topics: 0,

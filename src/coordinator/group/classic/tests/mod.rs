@@ -116,7 +116,7 @@ fn a_crowd_in_front_of_a_full_group_costs_nothing() {
     let mut crowd = Crowd::new(settings);
     let refused = |answers: &[Answer]| matches!(answers, [Answer::Join(joined)] if joined.error == ErrorCode::GroupMaxSizeReached);
     for number in 0..CROWD {
-        let answers = crowd.joins(number, number % 2 == 0);
+        let answers = crowd.joins(number, number.is_multiple_of(2));
         assert_eq!(refused(&answers), number >= 200, "{number}");
     }
     let group = crowd.group();
