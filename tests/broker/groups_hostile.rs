@@ -8,12 +8,14 @@ use ketcd::protocol::peer::messages::{
     offset_fetch_request::OffsetFetchRequestGroup,
 };
 use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
 
-use crate::fixture::{connect, fresh_name, groups_are_served, shared, text, topic};
+use crate::fixture::{DEADLINE, OwnBroker, connect, fresh_name, groups_are_served, shared, text, topic};
 use crate::member::{Classic, commit, commit_request, committed};
 use crate::wire::{self, Outcome};
 
 const INVALID_COMMIT_OFFSET_SIZE: i16 = 28;
+const GROUP_MAX_SIZE_REACHED: i16 = 81;
 
 /// A member of another group joins, commits and leaves.
 async fn others_are_served(topic: &str) {
@@ -106,4 +108,40 @@ async fn joins_that_flood_one_group_do_not_stop_the_others() {
     }
     drop(sockets);
     others_are_served(&topic).await;
+}
+
+/// A group is one record, which must fit into a segment of its log: the group is full before.
+#[tokio::test]
+async fn members_with_huge_metadata_fill_their_own_group_only() {
+    const MEMBERS: usize = 8;
+    let data = tempfile::Builder::new().prefix("ketcd-broker-test-").tempdir().unwrap();
+    let broker = OwnBroker::start(data.path(), &["offsets.topic.segment.bytes=1048576"]).await;
+    groups_are_served(&broker.address).await;
+    let mut peer = connect(&broker.address).await;
+    let topic = topic(&mut peer, "huge-members").await.name;
+    let mut other = Classic::new(&broker.address, "other", 9).await;
+    other.lead_alone("all").await;
+    let mut joins = JoinSet::new();
+    for _ in 0..MEMBERS {
+        let mut member = Classic::new(&broker.address, "huge", 3).await;
+        member.metadata = vec![0; 100_000].into();
+        joins.spawn(async move { member.join().await.error_code });
+    }
+    // Half a segment holds five of them; who is in waits for the others to join again.
+    let mut refused = 0;
+    while refused < MEMBERS - 5 {
+        let joined = tokio::time::timeout(DEADLINE, joins.join_next()).await.expect("refused at once");
+        match joined.unwrap().unwrap() {
+            0 => {}
+            error => {
+                assert_eq!(error, GROUP_MAX_SIZE_REACHED);
+                refused += 1;
+            }
+        }
+        assert_eq!(other.heartbeat().await, 0, "another group does not notice");
+        assert_eq!(other.commit(&topic, 0, 1).await, 0);
+    }
+    joins.abort_all();
+    drop(joins);
+    broker.stop().await;
 }

@@ -18,6 +18,7 @@
 mod agent;
 #[path = "../common/broker.rs"]
 mod broker;
+mod compaction;
 mod family;
 mod fixture;
 mod groups;

@@ -69,6 +69,11 @@ impl ConsumerGroup {
         };
         let subscription = codec::subscription(&preferred.metadata);
         let subscription = subscription.map_err(|_| ErrorCode::UnknownServerError)?;
+        // Kafka takes anybody under any id. Who was removed and still has partitions, which others got since, must lose them first (rule
+        // G3); whoever really begins has none.
+        if !has_no_id && !self.members.contains_key(&id) && !subscription.owned.is_empty() {
+            return Err(ErrorCode::UnknownMemberId);
+        }
         let downgrade = known.is_some_and(|known| self.can_downgrade_with(context, known));
 
         if has_no_id && let Some(instance) = &request.instance {
