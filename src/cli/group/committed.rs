@@ -84,12 +84,19 @@ pub async fn commit(groups: &mut Groups, group: &str, offsets: &Offsets) -> Outc
             codes.find(|code| *code != ErrorCode::None.code()).unwrap_or_default()
         })
         .await?;
-    for topic in &answer.topics {
-        for partition in topic.partitions.iter().filter(|p| p.error_code != ErrorCode::None.code()) {
-            let what =
-                format!("the offset of {}-{} was not moved", topic.name.as_str(), partition.partition_index);
-            return Err(CliError::from_code(&what, partition.error_code, None).at(groups.cluster.address()));
-        }
+    let results =
+        answer.topics.iter().flat_map(|topic| topic.partitions.iter().map(move |p| (topic.name.as_str(), p)));
+    let mut refused = results.filter(|(_, partition)| partition.error_code != ErrorCode::None.code());
+    if let Some((topic, partition)) = refused.next() {
+        let what = format!("the offset of {topic}-{} was not moved", partition.partition_index);
+        let error = CliError::from_code(&what, partition.error_code, None).at(groups.cluster.address());
+        // Kafka's answer to a commit without member for a group that has some.
+        let joined = partition.error_code == ErrorCode::UnknownMemberId.code();
+        return Err(if joined {
+            error.help("a consumer has joined meanwhile: stop it first")
+        } else {
+            error
+        });
     }
     Ok(())
 }

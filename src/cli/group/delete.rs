@@ -105,9 +105,10 @@ async fn delete_group(groups: &mut Groups, name: &str, dry_run: bool) -> Outcome
         let request = |_| DeleteGroupsRequest::default().with_groups_names(vec![group_id(name)]);
         let answer =
             groups.ask(name, request, |a| a.results.first().map_or(0, |result| result.error_code)).await?;
-        for result in answer.results.iter().filter(|result| result.error_code != ErrorCode::None.code()) {
+        let code = answer.results.first().map_or(0, |result| result.error_code);
+        if code != ErrorCode::None.code() {
             let what = format!("group {name:?} was not deleted");
-            return Err(CliError::from_code(&what, result.error_code, None).at(groups.cluster.address()));
+            return Err(CliError::from_code(&what, code, None).at(groups.cluster.address()));
         }
     }
     Ok(Deleted { group: name.to_owned(), topic: None, offsets, deleted: !dry_run })
