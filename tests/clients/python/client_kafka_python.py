@@ -60,9 +60,13 @@ class Member(members.Member):
         self.consumer.subscribe(
             topics=self.command.get("topics") or (), pattern=self.command.get("pattern"), listener=Listener()
         )
+        # A rebalance that it begins because it learnt of partitions after joining, and whose answer comes after the
+        # poll that began it, is never finished: the comparison that began it is equal again, and so nobody waits.
+        for topic in self.command.get("topics") or ():
+            self.consumer.partitions_for_topic(topic)
 
     def poll(self):
-        return [(r.topic, r.partition, r.offset) for batch in self.consumer.poll(100).values() for r in batch]
+        return [(r.topic, r.partition, r.offset) for batch in self.consumer.poll(500).values() for r in batch]
 
     def commit_now(self, offsets):
         self.consumer.commit({TopicPartition(*p): OffsetAndMetadata(offset, "", -1) for p, offset in offsets.items()}, TIMEOUT * 1000)
