@@ -127,7 +127,9 @@ fn no_commit_is_lost_and_no_group_stuck_when_the_broker_is_killed() {
         }
         std::thread::sleep(Duration::from_millis(number * 137 % 500));
         with_broker(&Broker::kill);
-        groups.iter_mut().for_each(|group| drop(group.look()));
+        for group in &mut groups {
+            group.look();
+        }
         let before: Vec<_> = groups.iter().map(|group| group.acknowledged.clone()).collect();
         with_broker(&Broker::restart);
         for (group, before) in groups.iter().zip(&before) {

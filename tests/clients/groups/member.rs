@@ -76,7 +76,7 @@ impl<'a> Member<'a> {
         let answer = self.ask(&json!({"do": "member", "first": self.records.len()}));
         let seen = self.seen(&answer);
         assert!(
-            seen.failed.is_empty(),
+            seen.alive && seen.failed.is_empty(),
             "{}: {:?}, after {:?}",
             self.flavour.name(),
             seen.failed,
