@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build dist test lint unit metadata broker process clients peers bench clean build-needs etcd
+.PHONY: help run build dist test lint unit metadata broker process clients groups-long peers bench clean build-needs etcd
 
 CARGO ?= cargo
 SETUP := tests/setup
@@ -14,7 +14,7 @@ SKIP_LOG := $(CURDIR)/target/skipped.log
 RUN_CARGO_TEST := KETCD_SKIP_LOG=$(SKIP_LOG) $(CARGO) test --no-fail-fast
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Build the release binary and start a broker on 127.0.0.1:9092 (RUN_ARGS="--port 9093" for more)
 	@exec target/release/ketcd dev $(RUN_ARGS)
@@ -47,6 +47,9 @@ process: build-needs etcd ## Real processes: etcd taken away, kill -9, full disk
 
 clients: build-needs peers ## Real clients and Apache Kafka's tools against the real binary
 	$(RUN_CARGO_TEST) --test clients
+
+groups-long: build-needs peers ## Groups of real clients, ten times as many kills, deaths and rebalances
+	KETCD_TEST_LONG=1 $(RUN_CARGO_TEST) --test clients -- groups::many groups::broker_dies
 
 peers: ## Install the clients and servers that the tests talk to
 	@for peer in kcat strace python node java kafka go; do $(SETUP)/$$peer.sh || exit 1; done

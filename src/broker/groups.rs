@@ -56,7 +56,13 @@ pub(super) fn coordinator(
 
 /// Tells the coordinator what this broker leads under `image`, after the partitions took their roles.
 pub(super) fn carry_out(groups: &GroupCoordinator, partitions: &Partitions, image: &Arc<ClusterImage>) {
-    let count = image.topic(OFFSETS_TOPIC).map_or(0, |topic| topic.partitions.len());
+    let topic = image.topic(OFFSETS_TOPIC);
+    let count = topic.map_or(0, |topic| topic.partitions.len());
+    let replicas = |index: i32| {
+        let partition =
+            topic.zip(usize::try_from(index).ok()).and_then(|(topic, index)| topic.partitions.get(index));
+        partition.map_or(1, |partition| partition.replicas.len())
+    };
     let held = partitions.topic(OFFSETS_TOPIC);
     let led = held.iter().flat_map(|topic| topic.partitions()).filter_map(|partition| {
         let Role::Leader { epoch, .. } = partition.role() else { return None };
@@ -64,7 +70,10 @@ pub(super) fn carry_out(groups: &GroupCoordinator, partitions: &Partitions, imag
             index: partition.name().partition,
             topic: partition.topic_id(),
             epoch,
-            log: Arc::new(LedLog(Arc::clone(partition))),
+            log: Arc::new(LedLog {
+                partition: Arc::clone(partition),
+                replicas: replicas(partition.name().partition),
+            }),
         })
     });
     groups.lead(i32::try_from(count).unwrap_or(i32::MAX), led.collect());
@@ -72,30 +81,36 @@ pub(super) fn carry_out(groups: &GroupCoordinator, partitions: &Partitions, imag
 }
 
 /// A partition as the coordinator's log.
-struct LedLog(Arc<Partition>);
+struct LedLog {
+    partition: Arc<Partition>,
+    /// A topic of fewer replicas than `min.insync.replicas` asks for needs all of them (`Partition.effectiveMinIsr`): it was made
+    /// when there were fewer brokers.
+    replicas: usize,
+}
 
 impl CoordinatorLog for LedLog {
     fn ready(&self) -> Step<Result<(), LogRefused>> {
-        self.0
+        self.partition
             .ready()
             .map(|ready| ready.map_err(|unusable| LogRefused::Unusable(unusable.to_string().into())))
     }
 
     fn start_offset(&self) -> Offset {
-        self.0.log().log_start_offset()
+        self.partition.log().log_start_offset()
     }
 
     fn end_offset(&self) -> Offset {
-        self.0.log().log_end_offset()
+        self.partition.log().log_end_offset()
     }
 
     fn batch_bytes_max(&self) -> usize {
-        usize::try_from(self.0.log().config().segment_bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.partition.log().config().segment_bytes).unwrap_or(usize::MAX)
     }
 
     fn append(&self, batch: Bytes, epoch: LeaderEpoch) -> Step<Result<Offset, LogRefused>> {
-        let required = usize::try_from(self.0.log().config().min_insync_replicas).unwrap_or(usize::MAX);
-        self.0.append_as_coordinator(batch, epoch, required).map(move |appended| match appended {
+        let asked = usize::try_from(self.partition.log().config().min_insync_replicas).unwrap_or(usize::MAX);
+        let required = asked.min(self.replicas);
+        self.partition.append_as_coordinator(batch, epoch, required).map(move |appended| match appended {
             Ok(info) => Ok(info.last_offset.advance(1)),
             Err(error) => Err(refused(&error, epoch)),
         })
@@ -103,14 +118,16 @@ impl CoordinatorLog for LedLog {
 
     fn read(&self, from: Offset, end: Offset, max_bytes: usize) -> Step<Result<Vec<Bytes>, LogRefused>> {
         let options = ReadOptions { max_bytes, min_one_batch: true, end, cursor: None };
-        self.0.read(from, options).map(|read| match read {
+        self.partition.read(from, options).map(|read| match read {
             Ok(read) => Ok(read.chunks.into_vec()),
             Err(error) => Err(LogRefused::Unusable(error.to_string().into())),
         })
     }
 
     fn committed(&self, end: Offset, epoch: LeaderEpoch) -> Step<Result<(), LogRefused>> {
-        self.0.committed(end, epoch).map(move |committed| committed.map_err(|error| refused(&error, epoch)))
+        self.partition
+            .committed(end, epoch)
+            .map(move |committed| committed.map_err(|error| refused(&error, epoch)))
     }
 }
 

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::cluster::ClusterArgs;
 use super::config::ConfigCommand;
+use super::group::GroupCommand;
 use super::log::LogCommand;
 use super::meta::MetaCommand;
 use super::perf::PerfCommand;
@@ -21,6 +22,7 @@ Run a broker
   broker   a broker of a cluster
 Use a cluster: any Kafka broker will do
   topic    create, list, describe, alter, delete, produce, consume, trim
+  group    list, describe, lag, seek, delete
   cluster  brokers and health on one screen
   perf     measure a broker: produce, consume, e2e
 Look inside
@@ -64,6 +66,9 @@ pub enum Command {
     /// Topics and their records
     #[command(subcommand)]
     Topic(TopicCommand),
+    /// Consumer groups and their offsets
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Brokers and health on one screen
     Cluster(ClusterArgs),
     /// Measure a broker with pre-encoded batches

@@ -135,6 +135,13 @@ const fn cure_of(error: ErrorCode) -> Option<&'static str> {
             Some("fewer replicas are in sync than min.insync.replicas asks for: ketcd cluster health")
         }
         ErrorCode::InvalidConfig => Some("what a key means and allows: ketcd config explain KEY"),
+        ErrorCode::GroupIdNotFound => Some("see what there is: ketcd group list"),
+        ErrorCode::NonEmptyGroup => {
+            Some("stop its consumers first; who they are: ketcd group describe GROUP")
+        }
+        ErrorCode::GroupSubscribedToTopic => {
+            Some("a member reads the topic: ketcd group describe GROUP; stop it first")
+        }
         ErrorCode::KafkaStorageError => Some("the broker's disk is full or failed: see its log"),
         _ => None,
     }

@@ -10,6 +10,7 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod exit;
+pub mod group;
 pub mod log;
 pub mod meta;
 pub mod node;
@@ -61,6 +62,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Dev(args) => run::dev(args),
         Command::Broker(args) => run::broker(args),
         Command::Topic(command) => block_on(command.run()),
+        Command::Group(command) => block_on(command.run()),
         Command::Cluster(args) => block_on(cluster::run(args)),
         Command::Perf(command) => block_on(command.run()),
         Command::Config(command) => command.run(),

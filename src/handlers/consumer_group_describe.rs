@@ -45,7 +45,9 @@ impl Api for ConsumerGroupDescribe {
 }
 
 async fn described(broker: &Broker, id: GroupId) -> WireGroup {
-    let told = if is_valid_group(&id) {
+    let told = if !broker.broker_config().groups.consumer_protocol_enabled {
+        Err(ErrorCode::UnsupportedVersion)
+    } else if is_valid_group(&id) {
         broker.groups().describe_consumer(&id).await
     } else {
         Err(ErrorCode::InvalidGroupId)

@@ -152,13 +152,14 @@ fn one_topic(
             .with_topic_id(asked.topic_id)
     };
     match (&asked.name, TopicId::new(asked.topic_id)) {
-        // Before v12 this is the only way to give an id, and Kafka refuses it too.
-        (Some(_), Some(_)) => unknown(ErrorCode::InvalidRequest),
+        // v10-11 carry ids, but Kafka refuses them.
+        (Some(_), Some(_)) if context.version < 12 => unknown(ErrorCode::InvalidRequest),
         (Some(name), None) => match image.topic(name) {
             Some(topic) => describe(image, topic),
             None => unknown(failed.get(name.as_str()).copied().unwrap_or_else(|| missing(name))),
         },
-        (None, Some(id)) => match image.topics.get(&id).filter(|topic| !topic.deleting) {
+        // Whoever asks by id may leave the name empty instead of null: Java does.
+        (_, Some(id)) => match image.topics.get(&id).filter(|topic| !topic.deleting) {
             Some(topic) => describe(image, topic),
             None => unknown(ErrorCode::UnknownTopicId),
         },

@@ -27,6 +27,7 @@ mod fetch_sessions;
 mod find_coordinator;
 mod groups;
 mod groups_consumer;
+mod groups_hostile;
 mod groups_offsets;
 mod list_offsets;
 mod metadata;

@@ -7,5 +7,6 @@ mod commands;
 mod configuration;
 mod errors;
 mod files;
+mod groups;
 mod help;
 mod program;

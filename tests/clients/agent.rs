@@ -62,10 +62,11 @@ impl Agent {
         Some(serde_json::from_str(&line).unwrap_or_else(|_| panic!("{} printed {line:?}", self.name)))
     }
 
-    /// What the program wrote to standard error.
-    pub fn errors(&self) -> String {
+    /// How the program ended, if it did, and what it wrote to standard error.
+    pub fn errors(&mut self) -> String {
+        let ended = self.child.try_wait();
         let kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().fold(String::new(), |text, line| text + line + "\n")
+        kept.iter().fold(format!("ended: {ended:?}\n"), |text, line| text + line + "\n")
     }
 }
 

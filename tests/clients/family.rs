@@ -96,21 +96,6 @@ impl Family {
         !matches!(self, Aiokafka | Kafkajs)
     }
 
-    /// What a batch may be stored as when this client was told to use `codec`. librdkafka uses LZ4 only with a broker
-    /// that advertises FindCoordinator, to it the mark of a broker that has the right LZ4 frames, and otherwise
-    /// sends as it is without a word.
-    pub fn stores(self, codec: &'static str) -> &'static [&'static str] {
-        match (self, codec) {
-            (Kcat | ConfluentKafka, "lz4") => &["lz4", "none"],
-            (_, "none") => &["none"],
-            (_, "gzip") => &["gzip"],
-            (_, "snappy") => &["snappy"],
-            (_, "lz4") => &["lz4"],
-            (_, "zstd") => &["zstd"],
-            _ => &[],
-        }
-    }
-
     /// Whether a producer with default settings is idempotent.
     pub fn idempotent_by_default(self) -> bool {
         matches!(self, KafkaPython | Java | FranzGo)

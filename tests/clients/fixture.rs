@@ -113,7 +113,7 @@ impl Cluster {
             Some(answer) => answer,
             None => {
                 let errors = match client.take() {
-                    Some(Client::Program(agent)) => agent.errors(),
+                    Some(Client::Program(mut agent)) => agent.errors(),
                     _ => String::new(),
                 };
                 drop(client);

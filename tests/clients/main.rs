@@ -18,6 +18,7 @@
 mod agent;
 #[path = "../common/broker.rs"]
 mod broker;
+mod compaction;
 mod family;
 mod fixture;
 mod groups;
@@ -30,6 +31,7 @@ mod stored;
 
 mod aiokafka;
 mod confluent_kafka;
+mod connect;
 mod franz_go;
 mod java;
 mod kafka_python;

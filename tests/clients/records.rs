@@ -38,7 +38,7 @@ fn directory() -> &'static Path {
 }
 
 impl RecordSet {
-    fn new(name: &str, records: Vec<Record>) -> Self {
+    pub fn new(name: &str, records: Vec<Record>) -> Self {
         let file = directory().join(name);
         let text: Vec<Value> = records.iter().map(Record::to_json).collect();
         std::fs::write(&file, Value::from(text).to_string()).expect("a file in a temporary directory");

@@ -432,3 +432,16 @@ fn a_broker_changes_at_run_time_only_what_may_change() {
         change(BrokerScope::One, set("ssl.keystore.location", "/k.jks")).unwrap_err().contains("is refused")
     );
 }
+
+#[test]
+fn the_log_cleaners_configuration_follows_its_dynamic_keys() {
+    let defaults = load(&options(Mode::Dev)).unwrap().cleaner(&Dynamic::default());
+    assert_eq!(defaults, CleanerConfig::default());
+    let config = with_set(Mode::Dev, &["log.cleaner.threads=2", "log.cleaner.dedupe.buffer.size=1000"]);
+    let fixed = config.cleaner(&Dynamic::default());
+    assert_eq!((fixed.threads, fixed.dedupe_buffer_bytes), (2, 2 << 20), "a MiB for each thread at least");
+    let cluster = map(&[("log.cleaner.backoff.ms", "7"), ("log.cleaner.io.max.bytes.per.second", "1000.5")]);
+    let changed = config.cleaner(&Dynamic { broker: None, cluster: Some(&cluster) });
+    let expected = CleanerConfig { backoff_ms: 7, io_max_bytes_per_second: 1000.5, ..fixed };
+    assert_eq!(changed, expected);
+}

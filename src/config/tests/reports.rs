@@ -179,3 +179,34 @@ fn more_in_sync_replicas_than_replicas_is_a_warning() {
          help: raise default.replication.factor or lower min.insync.replicas"
     );
 }
+
+#[test]
+fn keys_of_groups_that_contradict_each_other_are_told() {
+    let told = |set: &[&str]| {
+        let mut options = options(Mode::Dev);
+        options.set = set.iter().map(ToString::to_string).collect();
+        load(&options).unwrap_err().to_string()
+    };
+    for (set, words) in [
+        (&["group.consumer.session.timeout.ms=70000"][..], "is not between its bounds 45000 and 60000"),
+        (
+            &["group.consumer.heartbeat.interval.ms=45000", "group.consumer.max.heartbeat.interval.ms=50000"],
+            "is not less than group.consumer.session.timeout.ms",
+        ),
+        (&["group.coordinator.rebalance.protocols=consumer"], "does not have classic"),
+        (&["group.consumer.assignors=mine"], "no assignor of this broker"),
+        (&["offsets.topic.compression.codec=7"], "is no codec"),
+        (&["group.min.session.timeout.ms=9", "group.max.session.timeout.ms=8"], "is more than"),
+    ] {
+        let told = told(set);
+        assert!(told.contains(words), "{set:?}: {told}");
+    }
+}
+
+#[test]
+fn kafkas_own_assignors_may_be_named_by_their_classes() {
+    let mut options = options(Mode::Dev);
+    let package = "org.apache.kafka.coordinator.group.assignor";
+    options.set = vec![format!("group.consumer.assignors={package}.RangeAssignor,uniform")];
+    assert_eq!(load(&options).unwrap().broker().groups.consumer_assignors, ["range", "uniform"]);
+}

@@ -195,6 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn patterns_mean_what_they_mean_to_kafka() {
+        let golden = include_str!("../../../tests/fixtures/golden/kafka-4.3.1/topic_patterns.txt");
+        let mut lines = golden.lines().skip(1);
+        let texts: Vec<_> = lines.next().unwrap().split('\t').skip(1).collect();
+        let matches = |pattern: &TopicPattern| {
+            texts.iter().map(|text| if pattern.matches(text) { '1' } else { '0' }).collect::<String>()
+        };
+        for line in lines {
+            let (pattern, expected) = line.split_once('\t').unwrap();
+            let got = TopicPattern::new(pattern).map_or_else(|_| "-".to_owned(), |pattern| matches(&pattern));
+            assert_eq!(got, expected, "{pattern}");
+        }
+    }
+
+    #[test]
     fn internal_topics_are_matched_as_all_others() {
         let image = image(&[("__consumer_offsets", 1, 1), ("orders", 2, 1), ("other", 3, 1)]);
         let found = TopicPattern::new(".*o[rn].*").unwrap().resolve(&image).unwrap();

@@ -4,6 +4,9 @@ use super::command::Name;
 use crate::config::{GroupConfig, Range};
 use crate::types::Millis;
 
+/// Where segments have room for it. A group of 10,000 consumers with a kilobyte of metadata each takes a third.
+const GROUP_BYTES_MAX: usize = 32 << 20;
+
 /// What the cores need of the broker's configuration. The defaults are Kafka's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSettings {
@@ -15,6 +18,9 @@ pub struct GroupSettings {
     pub max_session_timeout_ms: i32,
     /// `group.max.size`.
     pub max_size: usize,
+    /// The most that the members of a classic group may take, metadata and assignments together: the group is one record, which must
+    /// fit into a segment of its log. Kafka has no such key: there the record is refused by its log (`max.message.bytes`).
+    pub group_bytes_max: usize,
     /// `offset.metadata.max.bytes`.
     pub offset_metadata_max_bytes: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -70,6 +76,7 @@ impl Default for GroupSettings {
             min_session_timeout_ms: 6000,
             max_session_timeout_ms: 1_800_000,
             max_size: i32::MAX as usize,
+            group_bytes_max: GROUP_BYTES_MAX,
             offset_metadata_max_bytes: 4096,
             offsets_retention_ms: 10_080 * 60_000,
             offsets_retention_check_interval_ms: 600_000,
@@ -93,11 +100,13 @@ impl From<Range> for Bounded {
 
 impl From<&GroupConfig> for GroupSettings {
     fn from(config: &GroupConfig) -> Self {
+        let segment_bytes = usize::try_from(config.offsets_topic_segment_bytes).unwrap_or(usize::MAX);
         Self {
             initial_rebalance_delay_ms: config.initial_rebalance_delay_ms,
             min_session_timeout_ms: config.min_session_timeout_ms,
             max_session_timeout_ms: config.max_session_timeout_ms,
             max_size: config.max_size,
+            group_bytes_max: GROUP_BYTES_MAX.min(segment_bytes / 2),
             offset_metadata_max_bytes: config.offset_metadata_max_bytes,
             offsets_retention_ms: config.offsets_retention_ms,
             offsets_retention_check_interval_ms: config.offsets_retention_check_interval_ms,

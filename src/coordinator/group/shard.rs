@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::classic::{ClassicGroup, refused_outright};
+use super::classic::{ClassicGroup, protocols_bytes, refused_outright};
 use super::command::{
-    Answer, Command, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState, JoinAnswer, LeaveAnswer,
-    ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch, OffsetFetchAnswer,
-    SyncAnswer,
+    Answer, Command, ConsumerHeartbeatAnswer, DescribedConsumerGroup, DescribedGroup, GroupKind, GroupState,
+    JoinAnswer, LeaveAnswer, ListedGroup, Name, OffsetCommit, OffsetDelete, OffsetDeleteAnswer, OffsetFetch,
+    OffsetFetchAnswer, SyncAnswer,
 };
 use super::consumer::ConsumerGroup;
 use super::offsets::{Aging, FORGOTTEN_PER_TURN_MAX, Offsets};
-use super::records::Record;
+use super::records::{NAME_BYTES_MAX, Record};
 use super::settings::GroupSettings;
 use super::timers::{TimerKey, Timers};
 use super::turn::{Context, Now, Ticket, Turn};
@@ -20,6 +20,7 @@ use crate::types::Millis;
 
 /// A group of either kind.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // what a group takes is in its members; a box would only be one more step to each
 pub enum Group {
     /// Clients assign; also groups of nothing but offsets.
     Classic(ClassicGroup),
@@ -103,6 +104,11 @@ impl GroupShard {
         let offsets = &mut self.offsets;
         match command {
             Command::Join(request) => {
+                if cannot_be_written(&request.fresh_member) {
+                    let refused = JoinAnswer::refused(ErrorCode::InvalidRequest, Name::default());
+                    context.answer(ticket, Answer::Join(refused));
+                    return turn;
+                }
                 if let Some(error) = refused_outright(context.settings, &request) {
                     let answer = JoinAnswer::refused(error, Name::default());
                     context.answer(ticket, Answer::Join(answer));
@@ -111,6 +117,12 @@ impl GroupShard {
                 let group = request.group.clone();
                 match groups.get_mut(&group) {
                     Some(Group::Classic(group)) => group.join(context, request, ticket),
+                    Some(Group::Consumer(_))
+                        if protocols_bytes(&request.protocols) > context.settings.group_bytes_max =>
+                    {
+                        let refused = JoinAnswer::refused(ErrorCode::GroupMaxSizeReached, Name::default());
+                        context.answer(ticket, Answer::Join(refused));
+                    }
                     Some(Group::Consumer(group)) => group.join(context, request, ticket),
                     None if request.member.is_empty() => {
                         let mut new = ClassicGroup::new(group.clone(), now);
@@ -158,6 +170,21 @@ impl GroupShard {
                 settle(groups, &group, context);
             }
             Command::ConsumerHeartbeat(request) => {
+                let refused =
+                    if cannot_be_written(&request.member) || cannot_be_written(&request.fresh_member) {
+                        Some(ErrorCode::InvalidRequest)
+                    } else {
+                        let topics = request.topic_names.iter().flatten();
+                        let subscription: usize = topics.map(|topic| topic.len()).sum();
+                        // A member is one record, which must fit into the log.
+                        (subscription > context.settings.group_bytes_max)
+                            .then_some(ErrorCode::GroupMaxSizeReached)
+                    };
+                if let Some(error) = refused {
+                    let answer = ConsumerHeartbeatAnswer { error, ..ConsumerHeartbeatAnswer::default() };
+                    context.answer(ticket, Answer::ConsumerHeartbeat(answer));
+                    return turn;
+                }
                 let group = request.group.clone();
                 ConsumerGroup::heartbeat(groups, context, request, ticket);
                 settle(groups, &group, context);
@@ -328,6 +355,12 @@ impl Group {
     }
 }
 
+/// Whether a member's id is too long for the key of a record. The guard lets no such text in, but an id that is put together of a client
+/// id and more may be.
+fn cannot_be_written(member: &Name) -> bool {
+    member.len() > NAME_BYTES_MAX
+}
+
 /// A group of the new protocol whose last members all speak the classic one becomes a classic group.
 fn settle(groups: &mut BTreeMap<Name, Group>, name: &Name, context: &mut Context<'_>) {
     if let Some(Group::Consumer(group)) = groups.get_mut(name)
@@ -432,14 +465,14 @@ fn expire(groups: &mut BTreeMap<Name, Group>, offsets: &mut Offsets, context: &m
     let mut gone = Vec::new();
     let mut is_full = false;
     for (name, group) in groups.iter_mut() {
-        is_full = context.turn.records.len() >= FORGOTTEN_PER_TURN_MAX;
-        if is_full {
-            break;
-        }
         let none_left = offsets.expire(context, name, group.aging(), |topic| group.reads(topic));
         if none_left && group.state() == GroupState::Empty {
             group.write_tombstones(context);
             gone.push(name.clone());
+        }
+        is_full = context.turn.records.len() >= FORGOTTEN_PER_TURN_MAX;
+        if is_full {
+            break;
         }
     }
     for name in gone {

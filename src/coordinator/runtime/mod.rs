@@ -342,21 +342,16 @@ impl GroupCoordinator {
 }
 
 /// Waits for the reply to what was asked and takes the answer out.
-fn answer<T>(
+async fn answer<T>(
     asked: Result<oneshot::Receiver<Reply>, ErrorCode>,
     take: fn(Answer) -> Option<T>,
-) -> impl Future<Output = Result<T, ErrorCode>> + Send + 'static + use<T>
-where
-    T: 'static,
-{
-    async move {
-        // A sender that is dropped unsent: the shard is gone.
-        let reply = asked?.await.unwrap_or(Err(ErrorCode::NotCoordinator))?;
-        take(reply).ok_or_else(|| {
-            error!("a group shard answered another question than was asked");
-            ErrorCode::UnknownServerError
-        })
-    }
+) -> Result<T, ErrorCode> {
+    // A sender that is dropped unsent: the shard is gone.
+    let reply = asked?.await.unwrap_or(Err(ErrorCode::NotCoordinator))?;
+    take(reply).ok_or_else(|| {
+        error!("a group shard answered another question than was asked");
+        ErrorCode::UnknownServerError
+    })
 }
 
 /// The most that the records of a commit can take: a topic is named once in the request, but in every record.

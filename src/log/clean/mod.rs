@@ -50,7 +50,17 @@ pub(in crate::log) enum Stopped {
     },
     /// The disk is full or broken. A full one may have room later.
     #[error(transparent)]
-    Unusable(#[from] Unusable),
+    Unusable(Unusable),
+}
+
+impl From<Unusable> for Stopped {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            // It was deleted.
+            Unusable::Closed => Self::Aborted,
+            other => Self::Unusable(other),
+        }
+    }
 }
 
 impl super::LogDirs {

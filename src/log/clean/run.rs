@@ -272,6 +272,7 @@ impl Run<'_> {
     ) -> Result<Option<super::target::Finished>, Stopped> {
         let mut is_same = group.len() == 1;
         for segment in group {
+            self.pace.needs(segment);
             let source = Source::open(self.log, segment)?;
             source.batches(self.pace, |position, header, bytes| {
                 match filter.keep(header, bytes).map_err(|reason| source.bad(position, reason))? {

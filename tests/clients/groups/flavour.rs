@@ -60,9 +60,10 @@ impl Flavour {
         self.modern || self.strategy == Some("cooperative-sticky") || self.family == FranzGo
     }
 
-    /// Knows `group.instance.id`.
+    /// Knows `group.instance.id`. franz-go's goodbye of a static member in the new protocol leaves the id out, which
+    /// Kafka refuses: it is as if the member had died.
     pub fn has_static_members(self) -> bool {
-        self.family != Kafkajs
+        self.family != Kafkajs && !(self.family == FranzGo && self.modern)
     }
 
     /// Commits what it handed out before it gives partitions away. kafkajs commits after a batch, and a rebalance in the

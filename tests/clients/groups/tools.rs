@@ -1,5 +1,7 @@
 //! Apache Kafka's own tools on our groups and on our `__consumer_offsets`.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::flavour::Flavour;
@@ -115,13 +117,9 @@ fn the_offsets_topic_is_kafkas() {
     }
 
     let Some(data) = cluster.data() else { return };
-    let mut files = files_below(data, ".log");
-    files.retain(|path| {
-        let directory = path.parent().and_then(std::path::Path::file_name).expect("a directory");
-        let written = || std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
-        directory.to_string_lossy().starts_with("__consumer_offsets-") && written()
-    });
-    let names: Vec<String> = files.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let copies = tempfile::tempdir().expect("a directory");
+    let names: Vec<String> =
+        files_below(data, ".log").iter().filter_map(|file| whole(file, copies.path())).collect();
     let dump = tools.run("DumpLogSegments", &["--offsets-decoder", "--files", &names.join(",")]);
     for topic in &topics {
         let group = format!("\"group\":\"{topic}\"");
@@ -130,4 +128,29 @@ fn the_offsets_topic_is_kafkas() {
     let modern = format!("\"groupId\":\"{}\"", topics[1]);
     assert!(dump.contains(&modern), "the records of the new protocol: {modern} in\n{dump}");
     assert!(!dump.contains("could not") && !dump.contains("unknown key"), "{dump}");
+}
+
+/// A copy of a segment of the offsets topic without the zeros that the active one ends with: the tool takes them for
+/// records.
+fn whole(segment: &Path, copies: &Path) -> Option<String> {
+    let directory = segment.parent()?.file_name()?;
+    if !directory.to_string_lossy().starts_with("__consumer_offsets-") {
+        return None;
+    }
+    let log = std::fs::read(segment).expect("a segment");
+    let mut end = 0;
+    while let Some(length) = log.get(end + 8..end + 12) {
+        match u32::from_be_bytes(length.try_into().expect("four bytes")) {
+            0 => break,
+            length => end += 12 + length as usize,
+        }
+    }
+    if end == 0 {
+        return None;
+    }
+    let copy = copies.join(directory);
+    std::fs::create_dir_all(&copy).expect("a directory");
+    let copy = copy.join(segment.file_name()?);
+    std::fs::write(&copy, &log[..end]).expect("a copy");
+    Some(copy.to_string_lossy().into_owned())
 }

@@ -51,6 +51,9 @@ impl ClassicGroup {
             self.complete_if_all_joined(context);
             return Err((ErrorCode::GroupMaxSizeReached, Name::default()));
         }
+        if !self.has_bytes_for(&request, context.settings) {
+            return Err((ErrorCode::GroupMaxSizeReached, Name::default()));
+        }
         if !self.can_do_one_of(&request.protocol_type, &request.protocols) {
             return Err((ErrorCode::InconsistentGroupProtocol, request.member));
         }

@@ -22,6 +22,7 @@ mod join;
 mod leave;
 pub(in crate::coordinator::group) mod member;
 mod rebalance;
+mod size;
 pub(in crate::coordinator::group) mod subscription;
 mod sync;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(in crate::coordinator::group) use self::join::refused_outright;
 pub(in crate::coordinator::group) use self::member::{Member, Waiting};
+pub(in crate::coordinator::group) use self::size::protocols_bytes;
 use super::command::{GroupState, JoinAnswer, Name, SyncAnswer};
 use super::records::{GroupValue, Record};
 use super::timers::TimerKey;
@@ -71,6 +73,8 @@ pub struct ClassicGroup {
     static_members: BTreeMap<Name, Name>,
     /// By protocol name, how many members have it.
     supported: BTreeMap<Name, usize>,
+    /// What the members take: bounded by `group_bytes_max`.
+    members_bytes: usize,
     /// How many members have a parked join.
     awaiting_join: usize,
     /// What the members of the generation read; `None` if that is not known.
@@ -123,6 +127,7 @@ impl ClassicGroup {
             pending: BTreeSet::new(),
             static_members: BTreeMap::new(),
             supported: BTreeMap::new(),
+            members_bytes: 0,
             awaiting_join: 0,
             topics: None,
             unwritten: true,
@@ -335,8 +340,14 @@ impl ClassicGroup {
         true
     }
 
-    /// Counts the protocols of `member` in, or out. A name that it says twice counts once.
+    /// Counts the protocols of `member` in, or out, and what it takes. A name that it says twice counts once.
     fn count_protocols(&mut self, member: &Member, added: bool) {
+        let size_bytes = member.size_bytes();
+        self.members_bytes = if added {
+            self.members_bytes + size_bytes
+        } else {
+            self.members_bytes.saturating_sub(size_bytes)
+        };
         let names: BTreeSet<&Name> = member.protocols.iter().map(|protocol| &protocol.name).collect();
         for name in names {
             if added {

@@ -21,6 +21,12 @@ impl ClassicGroup {
             return;
         }
         let member = &request.member;
+        if self.is_leader(member) && !self.has_bytes_for_all(&request.assignments, context.settings) {
+            // As Kafka answers when a group's record is too large for its log. The members wait for a leader that does better.
+            let error = ErrorCode::UnknownServerError;
+            context.answer(ticket, Answer::Sync(SyncAnswer { error, ..SyncAnswer::default() }));
+            return;
+        }
         self.synced(context, member);
         if matches!(self.phase, Phase::Completing { .. }) {
             // Its client gave an earlier one up, or sends both at once.

@@ -317,19 +317,19 @@ fn what_one_turn_cannot_hold_is_forgotten_in_the_next_ones() {
 
 /// Not a benchmark: a bound that a quadratic step or a fat entry breaks by far.
 #[test]
-fn a_million_offsets_are_committed_told_and_forgotten_in_linear_time() {
+fn many_offsets_are_committed_told_and_forgotten_in_linear_time() {
     let mut world = World::default();
     // In an order that is as bad as any.
-    let many: Vec<(i32, i64)> = (0..1_000_000i64).map(|n| ((n * 7919 % 1_000_003) as i32, n)).collect();
+    let many: Vec<(i32, i64)> = (0..200_000i64).map(|n| ((n * 7919 % 200_003) as i32, n)).collect();
     let answer = world.commit("g", "t", &many);
-    assert_eq!(answer.len(), 1_000_000);
-    assert_eq!(world.log.len(), 1_000_000);
+    assert_eq!(answer.len(), 200_000);
+    assert_eq!(world.log.len(), 200_000);
     assert_eq!(world.committed("g", "t", 7919), 1);
     let key = std::mem::size_of::<table::Key>();
     let entry = std::mem::size_of::<table::Entry>();
     assert!(key + entry <= 64, "{key} + {entry} bytes for an offset");
     world.log.clear();
     world.step(|offsets, context| offsets.delete_group(context, &"g".into()));
-    assert_eq!(world.log.len(), 1_000_000);
+    assert_eq!(world.log.len(), 200_000);
     assert_eq!(world.offsets.iter().count(), 0);
 }

@@ -1,14 +1,19 @@
 //! RE2's syntax written in that of the `regex` crate.
 //!
 //! Nearly all of it is the same. Different are: `\Q..\E`, braces that repeat nothing, doubled repetitions, flags, `\p{^Name}`, the limit
-//! of a repetition, and inside of a class `[`, `&&`, `--` and `~~`, which are plain characters to RE2. Source: RE2's `syntax.txt`.
-//! Not supported: octal escapes (`\123`).
+//! of a repetition, octal numbers (`\123`), and inside of a class `[`, `&&`, `--` and `~~`, which are plain characters to RE2. Source:
+//! RE2's `syntax.txt`; what RE2/J makes of some hundred patterns is in the golden file that the tests of `regex` read.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 /// The most that RE2 repeats.
 const REPEAT_MAX: u32 = 1000;
+/// What stands between `[:` and `:]`.
+const POSIX_CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
 /// Longer than any set of flags or name of a class; looking further would cost time quadratic in the pattern.
 const LOOK_AHEAD: usize = 16;
 
@@ -40,7 +45,7 @@ pub fn translate(pattern: &str) -> Result<String, String> {
             },
             '}' => out.push_str(r"\}"),
             '\\' => escape(&mut rest, &mut out)?,
-            '[' => class(&mut rest, &mut out),
+            '[' => class(&mut rest, &mut out)?,
             '(' => {
                 depth += 1;
                 out.push('(');
@@ -138,12 +143,30 @@ fn escape(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String
                 }
             }
         }
+        Some(c @ '0'..='7') => octal(c, rest, out),
         Some(c @ ('u' | 'U')) => return Err(format!("invalid escape sequence: `\\{c}`")),
         Some('<') => out.push('<'),
         Some('>') => out.push('>'),
         Some(c) => out.extend(['\\', c]),
     }
     Ok(())
+}
+
+/// After a backslash and `first`: a character by its octal number, of at most three digits. One digit but `0` would be a reference back,
+/// which is left for the crate to refuse.
+fn octal(first: char, rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+    let next = rest.peek().and_then(|c| c.to_digit(8));
+    match (first.to_digit(8), next) {
+        (Some(mut number), next) if number == 0 || next.is_some() => {
+            for _ in 0..2 {
+                let Some(digit) = rest.peek().and_then(|c| c.to_digit(8)) else { break };
+                number = number * 8 + digit;
+                rest.next();
+            }
+            out.push_str(&format!(r"\x{{{number:x}}}"));
+        }
+        _ => out.extend(['\\', first]),
+    }
 }
 
 /// After `(?`: RE2 knows the flags i, m, s and U, and names of groups.
@@ -157,7 +180,7 @@ fn check_flags(rest: Peekable<Chars<'_>>) -> Result<(), String> {
 }
 
 /// After the `[` that opens a class, up to its `]`.
-fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
+fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) -> Result<(), String> {
     out.push('[');
     if rest.peek() == Some(&'^') {
         out.extend(rest.next());
@@ -167,12 +190,15 @@ fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
         match c {
             ']' if !first => {
                 out.push(']');
-                return;
+                return Ok(());
             }
             ']' => out.push_str(r"\]"),
             '[' => {
                 let name: String = rest.clone().take(LOOK_AHEAD).take_while(|c| *c != ']').collect();
                 if name.len() > 1 && name.starts_with(':') && name.ends_with(':') {
+                    if !POSIX_CLASSES.contains(&name.trim_matches(':').trim_start_matches('^')) {
+                        return Err(format!("invalid character class range: `[{name}]`"));
+                    }
                     out.push('[');
                     out.extend(rest.by_ref().take(name.chars().count() + 1));
                 } else {
@@ -184,14 +210,15 @@ fn class(rest: &mut Peekable<Chars<'_>>, out: &mut String) {
                 out.push_str(r"-\-");
                 rest.next();
             }
-            '\\' => {
-                out.push('\\');
-                out.extend(rest.next());
-            }
+            '\\' => match rest.next() {
+                Some(digit @ '0'..='7') => octal(digit, rest, out),
+                escaped => out.extend(['\\'].into_iter().chain(escaped)),
+            },
             _ => out.push(c),
         }
         first = false;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -266,6 +293,8 @@ mod tests {
         assert!(matches(r"\p{^Greek}", "a"));
         assert!(!matches(r"\P{^Greek}", "a"));
         assert!(matches(r"\<\>", "<>"));
+        assert!(matches(r"\101[\060-\62]\0", "A2\0"));
+        assert!(translate(r"[[:foo:]]").is_err());
         assert!(translate(r"\u0041").is_err());
         assert!(translate("a\\").is_err());
         assert!(translate("a)").is_err());
