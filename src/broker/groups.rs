@@ -90,7 +90,7 @@ struct LedLog {
 
 impl CoordinatorLog for LedLog {
     fn ready(&self) -> Step<Result<(), LogRefused>> {
-        self.0
+        self.partition
             .ready()
             .map(|ready| ready.map_err(|unusable| LogRefused::Unusable(unusable.to_string().into())))
     }
