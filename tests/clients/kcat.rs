@@ -65,3 +65,17 @@ fn finds_offsets_by_time() {
 fn keeps_the_order_of_thousands_of_records_in_three_partitions() {
     scenarios::keeps_the_order_of_thousands_of_records_in_three_partitions(Kcat);
 }
+
+/// The oldest client in the matrix joins groups too: each run goes on where the one before committed.
+#[test]
+fn goes_on_in_its_group_where_it_was() {
+    let Some(cluster) = with(Kcat) else { return };
+    let topic = "kcat-group";
+    cluster.create_topic(Kcat, topic, 1, &json!({}));
+    cluster.ask(Kcat, &json!({"do": "produce_numbers", "topic": topic, "partitions": 1, "count": 30}));
+    for run in 0..3 {
+        let consume = json!({"do": "consume_in_group", "topic": topic, "group": topic, "count": 10});
+        let expected: Vec<u64> = (run * 10..run * 10 + 10).collect();
+        assert_eq!(cluster.ask(Kcat, &consume)["offsets"], json!(expected));
+    }
+}

@@ -25,6 +25,7 @@ impl Kcat {
             "produce" => self.produce(command),
             "produce_numbers" => self.produce_numbers(command),
             "consume" => self.consume(command),
+            "consume_in_group" => self.consume_in_group(command),
             "offsets" => self.offsets(command),
             "offset_for_time" => self
                 .offset_at(command, command["timestamp"].as_i64().expect("a timestamp"))
@@ -32,6 +33,18 @@ impl Kcat {
             _ => Ok(json!({"unsupported": true})),
         };
         done.unwrap_or_else(|error| json!({"error": error}))
+    }
+
+    /// Joins a group, reads `count` records, commits and leaves.
+    fn consume_in_group(&self, command: &Value) -> Result<Value, String> {
+        let count = command["count"].to_string();
+        let how =
+            ["-q", "-X", "auto.offset.reset=earliest", "-f", "%o\n", "-c", &count, "-G"].map(str::to_owned);
+        let arguments = [&how[..], &[text(command, "group"), text(command, "topic")]].concat();
+        let output = self.run(&arguments, b"")?;
+        let offsets: Vec<u64> =
+            String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.parse().ok()).collect();
+        Ok(json!({"offsets": offsets}))
     }
 
     fn run(&self, arguments: &[String], input: &[u8]) -> Result<Output, String> {

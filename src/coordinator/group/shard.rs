@@ -20,6 +20,7 @@ use crate::types::Millis;
 
 /// A group of either kind.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // what a group takes is in its members; a box would only be one more step to each
 pub enum Group {
     /// Clients assign; also groups of nothing but offsets.
     Classic(ClassicGroup),

@@ -113,6 +113,8 @@ const commands = {
     await (await admin()).createPartitions({ topicPartitions: [{ topic, count: total }] })
   },
   async delete_records({ topic, partition, before }) {
+    // It looks for the leader only in what it knows already: this has it learn of the topic.
+    await (await admin()).fetchTopicOffsets(topic)
     await (await admin()).deleteTopicRecords({ topic, partitions: [{ partition, offset: String(before) }] })
     return { low_watermark: before }
   },
@@ -161,7 +163,7 @@ async function answer(line) {
     // An aggregate has one error for each topic; the first one tells.
     // After retries in vain, the cause does.
     let told = error.errors && error.errors.length ? error.errors[0] : error
-    if (error.groups && error.groups.length) told = error.groups[0].error || error.groups[0]
+    for (const part of [error.groups, error.partitions]) if (part && part.length && part[0].error) told = part[0].error
     while (told.code === undefined && told.cause) told = told.cause
     return { code: told.code, error: `${told.name}: ${told.message}` }
   }

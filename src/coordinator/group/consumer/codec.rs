@@ -24,7 +24,7 @@ pub(super) struct Subscription {
 /// The bytes are none of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are not of the embedded consumer protocol")]
-pub(super) struct Malformed;
+pub(in crate::coordinator::group) struct Malformed;
 
 /// The version that metadata begins with.
 pub(super) fn version(mut metadata: &[u8]) -> Result<i16, Malformed> {
@@ -47,7 +47,7 @@ pub(super) fn subscription(metadata: &[u8]) -> Result<Subscription, Malformed> {
 }
 
 /// Reads an assignment. Says too whether the assignor left data of its own in it.
-pub(super) fn assignment(bytes: &[u8]) -> Result<(PartitionsByName, bool), Malformed> {
+pub(in crate::coordinator::group) fn assignment(bytes: &[u8]) -> Result<(PartitionsByName, bool), Malformed> {
     version(bytes)?;
     let mut bytes = bytes.get(2..).ok_or(Malformed)?;
     let partitions = array(&mut bytes, topic)?;
@@ -56,7 +56,7 @@ pub(super) fn assignment(bytes: &[u8]) -> Result<(PartitionsByName, bool), Malfo
 }
 
 /// Writes an assignment.
-pub(super) fn encode_assignment(version: i16, partitions: &PartitionsByName) -> Bytes {
+pub(in crate::coordinator::group) fn encode_assignment(version: i16, partitions: &PartitionsByName) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_i16(version);
     put_count(&mut bytes, partitions.len());

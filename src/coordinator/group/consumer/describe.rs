@@ -1,7 +1,7 @@
 //! ConsumerGroupDescribe.
 
 use super::ConsumerGroup;
-use super::member::{Member, Owned, by_id, owned_by_id};
+use super::member::{Member, by_id, owned_by_id};
 use crate::coordinator::group::command::{DescribedConsumer, DescribedConsumerGroup, Name, PartitionsById};
 use crate::coordinator::group::turn::Context;
 use crate::metadata::image::ClusterImage;
@@ -30,10 +30,6 @@ impl ConsumerGroup {
 
     fn described_member(&self, image: &ClusterImage, member: &Member) -> DescribedConsumer {
         let metadata = &member.metadata;
-        let mut owned: Owned = member.current.assigned.clone();
-        for (topic, partitions) in &member.current.pending {
-            owned.entry(*topic).or_default().extend(partitions);
-        }
         let target = self.targets.get(&member.id).map(by_id).unwrap_or_default();
         DescribedConsumer {
             member: member.id.clone(),
@@ -44,7 +40,7 @@ impl ConsumerGroup {
             client_host: metadata.client_host.clone(),
             topic_names: metadata.topic_names.clone(),
             topic_regex: metadata.topic_regex.clone(),
-            assignment: named(image, owned_by_id(&owned)),
+            assignment: named(image, owned_by_id(&member.current.owned())),
             target: named(image, target),
             classic: member.is_classic(),
         }

@@ -81,6 +81,15 @@ impl Current {
         Self { epoch, previous_epoch: self.epoch, state, assigned, pending }
     }
 
+    /// Everything that it owns: what it is assigned, and what it has not given up yet.
+    pub(super) fn owned(&self) -> Owned {
+        let mut owned = self.assigned.clone();
+        for (topic, partitions) in &self.pending {
+            owned.entry(*topic).or_default().extend(partitions);
+        }
+        owned
+    }
+
     /// As its record says. Partitions without an epoch of their own (written before 4.2) got it at the member's.
     pub(super) fn from_value(value: &CurrentAssignmentValue) -> Self {
         Self {

@@ -5,9 +5,9 @@
 //! REBALANCE_IN_PROGRESS, and from then on the group tells them when to join again ([`super::classic_member`]).
 //!
 //! **Downgrade**: the last member of the new protocol leaves, dies, or (a static one) comes back as a classic member. The others become
-//! the members of a classic group, assigned what the target gave them, and rebalance.
+//! the members of a classic group, with what they own, and rebalance.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -26,6 +26,7 @@ use crate::coordinator::group::settings::MigrationPolicy;
 use crate::coordinator::group::turn::Context;
 use crate::metadata::image::ClusterImage;
 use crate::protocol::error::ErrorCode;
+use crate::types::TopicId;
 
 /// What a group becomes at the end of the step.
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Upgrade {
 
     /// Ends `classic`: its requests are answered, its deadlines dropped, its record deleted. Returns the group in its place.
     pub(super) fn carry_out(self, context: &mut Context<'_>, classic: &mut ClassicGroup) -> ConsumerGroup {
-        let Self { group, records } = self;
+        let Self { mut group, records } = self;
         classic.abandon(context, ErrorCode::RebalanceInProgress);
         classic.write_tombstones(context);
         for record in records {
@@ -103,6 +104,10 @@ impl Upgrade {
         }
         for member in group.members.keys() {
             group.arm_session(context, member);
+        }
+        // The leader had not assigned yet: that needs a target also if who joins subscribes nothing new (a static member that is back).
+        if classic.members.values().any(|member| member.assignment.is_empty()) {
+            group.bump_epoch(context, group.metadata_hash);
         }
         group
     }
@@ -115,85 +120,112 @@ impl Upgrade {
     fn take_over(&mut self, image: &ClusterImage, classic: &ClassicGroup) -> Result<(), Obstacle> {
         let group = || classic.group.clone();
         let epoch = classic.generation;
-        let mut taken_over = Vec::new();
+        let mut members = Vec::new();
         for (member, known) in &classic.members {
-            let (metadata, assigned) = take_over_member(image, known, classic.protocol.as_deref())?;
-            let value = Some(metadata);
+            members.push((member.clone(), TakenOver::of(image, known, classic.protocol.as_deref())?));
+        }
+        // Assignments are opaque to a classic group: they may give a partition to two members. Here it has one owner (rule G3).
+        let mut owned = BTreeSet::new();
+        members.iter_mut().for_each(|(_, member)| keep_free(&mut member.assigned, &mut owned));
+        members.iter_mut().for_each(|(_, member)| keep_free(&mut member.claimed, &mut owned));
+        for (member, taken) in &members {
+            let value = Some(taken.metadata.clone());
             self.write(Record::ConsumerMember { group: group(), member: member.clone(), value });
-            taken_over.push((member.clone(), assigned));
         }
         let value = ConsumerGroupValue { epoch, metadata_hash: self.group.hash_topics(image) };
         self.write(Record::ConsumerGroup { group: group(), value: Some(value) });
-        for (member, assigned) in &taken_over {
-            let value = Some(by_id(assigned));
+        for (member, taken) in &members {
+            let value = Some(by_id(&taken.assigned));
             self.write(Record::TargetAssignmentMember { group: group(), member: member.clone(), value });
         }
         let value = TargetAssignmentEpochValue { epoch, timestamp: 0 };
         self.write(Record::TargetAssignmentEpoch { group: group(), value: Some(value) });
-        for (member, assigned) in taken_over {
-            let mut owned = Owned::new();
-            for (topic, partitions) in assigned {
-                // Opaque assignments may give a partition to two members. Here it has one owner (rule G3).
-                let free = partitions
-                    .iter()
-                    .filter(|partition| self.group.index.owner(topic, **partition).is_none());
-                owned.insert(topic, free.map(|partition| (*partition, epoch)).collect());
-            }
-            owned.retain(|_, partitions: &mut BTreeMap<i32, i32>| !partitions.is_empty());
-            let current = Current {
-                epoch,
-                previous_epoch: epoch,
-                state: MemberState::Stable,
-                assigned: owned,
-                pending: Owned::new(),
-            };
+        for (member, taken) in members {
+            let current = taken.current(epoch);
             self.write(Record::CurrentAssignment { group: group(), member, value: Some(current.value()) });
         }
         Ok(())
     }
 }
 
-/// A classic member's metadata and assignment in the words of a consumer group.
-fn take_over_member(
-    image: &ClusterImage,
-    member: &classic::Member,
-    protocol: Option<&str>,
-) -> Result<(ConsumerMemberValue, Partitions), Obstacle> {
-    // Before its first generation a group has chosen no protocol yet.
-    let first = || member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default();
-    let metadata = if protocol.is_some() { member.metadata(protocol) } else { first() };
-    let subscription = codec::subscription(&metadata)?;
-    let (assigned, has_user_data) = match &*member.assignment {
-        // In the middle of a rebalance. A cooperative member says what it still has; Kafka takes it for one that has nothing.
-        [] => (subscription.owned, false),
-        assignment => codec::assignment(assignment)?,
-    };
-    if has_user_data {
-        return Err(Obstacle::CustomAssignor);
+/// A classic member in the words of a consumer group.
+struct TakenOver {
+    metadata: ConsumerMemberValue,
+    /// What its leader assigned to it.
+    assigned: Partitions,
+    /// What it said that it owned when it joined (cooperative members only).
+    claimed: Partitions,
+}
+
+impl TakenOver {
+    fn of(image: &ClusterImage, member: &classic::Member, protocol: Option<&str>) -> Result<Self, Obstacle> {
+        // Before its first generation a group has chosen no protocol yet.
+        let first = || member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default();
+        let metadata = if protocol.is_some() { member.metadata(protocol) } else { first() };
+        let subscription = codec::subscription(&metadata)?;
+        let claimed = by_topic_id(image, subscription.owned);
+        let assigned = match &*member.assignment {
+            // In the middle of a rebalance: it has what it says.
+            [] => claimed.clone(),
+            assignment => {
+                let (assigned, has_user_data) = codec::assignment(assignment)?;
+                if has_user_data {
+                    return Err(Obstacle::CustomAssignor);
+                }
+                by_topic_id(image, assigned)
+            }
+        };
+        let metadata = ConsumerMemberValue {
+            instance: member.instance.clone(),
+            rack: subscription.rack.filter(|rack| !rack.is_empty()),
+            client_id: member.client_id.clone(),
+            client_host: member.client_host.clone(),
+            topic_names: sorted_names(subscription.topics),
+            topic_regex: Some(Name::default()),
+            rebalance_timeout_ms: member.rebalance_timeout_ms,
+            server_assignor: None,
+            classic: Some(ClassicMemberValue {
+                session_timeout_ms: member.session_timeout_ms,
+                protocols: member.protocols.clone(),
+            }),
+        };
+        Ok(Self { metadata, assigned, claimed })
     }
+
+    /// What it claims beyond its assignment it may not have given up yet, so nobody else may have it before it has joined again. Kafka
+    /// looks at the assignment alone and may give such a partition to somebody at once.
+    fn current(self, epoch: i32) -> Current {
+        let at_epoch = |partitions: Partitions| -> Owned {
+            let of = |(topic, indexes): (_, BTreeSet<i32>)| {
+                (topic, indexes.into_iter().map(|index| (index, epoch)).collect())
+            };
+            partitions.into_iter().map(of).collect()
+        };
+        let pending = at_epoch(self.claimed);
+        let state = if pending.is_empty() { MemberState::Stable } else { MemberState::Unrevoked };
+        Current { epoch, previous_epoch: epoch, state, assigned: at_epoch(self.assigned), pending }
+    }
+}
+
+/// Keeps of `partitions` what is in nobody's hands, and puts that into `owned`.
+fn keep_free(partitions: &mut Partitions, owned: &mut BTreeSet<(TopicId, i32)>) {
+    partitions.retain(|topic, indexes| {
+        indexes.retain(|index| owned.insert((*topic, *index)));
+        !indexes.is_empty()
+    });
+}
+
+/// Partitions by topic id. Topics that do not exist any more are left out.
+fn by_topic_id(image: &ClusterImage, named: PartitionsByName) -> Partitions {
     let mut partitions = Partitions::new();
-    for (topic, indexes) in assigned {
+    for (topic, indexes) in named {
         if let Some(topic) = image.topic(&topic)
             && !indexes.is_empty()
         {
             partitions.entry(topic.id).or_default().extend(indexes);
         }
     }
-    let metadata = ConsumerMemberValue {
-        instance: member.instance.clone(),
-        rack: subscription.rack,
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        topic_names: sorted_names(subscription.topics),
-        topic_regex: Some(Name::default()),
-        rebalance_timeout_ms: member.rebalance_timeout_ms,
-        server_assignor: None,
-        classic: Some(ClassicMemberValue {
-            session_timeout_ms: member.session_timeout_ms,
-            protocols: member.protocols.clone(),
-        }),
-    };
-    Ok((metadata, partitions))
+    partitions
 }
 
 impl ConsumerGroup {
@@ -226,8 +258,7 @@ impl ConsumerGroup {
         let remaining: Vec<&Member> = self.members.values().filter(|m| !without.contains(&m.id)).collect();
         let protocol = choose_protocol(&remaining);
         let members = remaining.iter().filter_map(|member| {
-            let known =
-                classic_member(context.image, member, self.targets.get(&member.id), protocol.as_deref())?;
+            let known = classic_member(context.image, member, protocol.as_deref())?;
             Some((member.id.clone(), known))
         });
         // A generation without a leader rebalances, also if it is lost before it could.
@@ -270,12 +301,9 @@ fn choose_protocol(members: &[&Member]) -> Option<Name> {
     votes.into_iter().rev().max_by_key(|(_, votes)| *votes).map(|(name, _)| name)
 }
 
-fn classic_member(
-    image: &ClusterImage,
-    member: &Member,
-    target: Option<&Partitions>,
-    protocol: Option<&str>,
-) -> Option<classic::Member> {
+/// With what it has now: what of the target it does not have yet it gets by the rebalance. (Kafka gives it the target, which another member
+/// may still own.)
+fn classic_member(image: &ClusterImage, member: &Member, protocol: Option<&str>) -> Option<classic::Member> {
     let metadata = &member.metadata;
     let classic = metadata.classic.clone()?;
     let mut known = classic::Member {
@@ -290,14 +318,16 @@ fn classic_member(
         is_new: false,
     };
     let version = codec::version(&known.metadata(protocol)).unwrap_or(0);
-    known.assignment = codec::encode_assignment(version, &by_name(image, target.into_iter().flatten()));
+    let owned = member.current.owned();
+    let owned = owned.iter().map(|(topic, partitions)| (topic, partitions.keys()));
+    known.assignment = codec::encode_assignment(version, &by_name(image, owned));
     Some(known)
 }
 
 /// Partitions by topic name, as classic members are told them. Topics that do not exist any more are left out.
 pub(super) fn by_name<'a, P, I>(image: &ClusterImage, partitions: P) -> PartitionsByName
 where
-    P: IntoIterator<Item = (&'a crate::types::TopicId, I)>,
+    P: IntoIterator<Item = (&'a TopicId, I)>,
     I: IntoIterator<Item = &'a i32>,
 {
     let named = partitions.into_iter().filter_map(|(id, partitions)| {

@@ -23,7 +23,7 @@
 
 mod admit;
 mod classic_member;
-mod codec;
+pub(in crate::coordinator::group) mod codec;
 mod commit;
 mod describe;
 mod heartbeat;

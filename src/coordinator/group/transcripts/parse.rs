@@ -13,6 +13,7 @@ use crate::coordinator::group::command::{
     Command, CommitPartition, CommitTopic, ConsumerHeartbeat, Heartbeat, JoinGroup, LeaveGroup, Leaver, Name,
     OffsetCommit, OffsetDelete, OffsetFetch, PartitionsById, PartitionsByName, Protocol, SyncGroup,
 };
+use crate::coordinator::group::consumer::codec::encode_assignment;
 use crate::coordinator::group::settings::{Bounded, GroupSettings, MigrationPolicy};
 
 /// Does what `line` says. Errors say what is wrong with the line.
@@ -291,8 +292,18 @@ fn partitions(text: &str) -> Result<PartitionsByName, String> {
     Ok(topics.into_iter().map(|(name, indexes)| (name.into(), indexes)).collect())
 }
 
-/// `alice-1:p0+p1`: member and opaque assignment.
+/// `alice-1:p0+p1`: member and opaque assignment; `alice-1:!orders/0+1;payments/0`: a `ConsumerProtocolAssignment`.
 fn pair(word: &str) -> (Name, Bytes) {
     let (member, assignment) = word.split_once(':').unwrap_or((word, ""));
-    (member.into(), Bytes::copy_from_slice(assignment.as_bytes()))
+    let bytes = match assignment.strip_prefix('!') {
+        None => Bytes::copy_from_slice(assignment.as_bytes()),
+        Some(topics) => {
+            let topic = |topic: &str| {
+                let (name, indexes) = topic.split_once('/').expect("!<topic>/<n>+<n>;<topic>/<n>");
+                (name.into(), indexes.split('+').map(|index| index.parse().expect("a number")).collect())
+            };
+            encode_assignment(1, &topics.split(';').map(topic).collect())
+        }
+    };
+    (member.into(), bytes)
 }

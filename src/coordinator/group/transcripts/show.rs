@@ -7,6 +7,7 @@ use crate::coordinator::group::classic::{ClassicGroup, subscription};
 use crate::coordinator::group::command::{
     Answer, ConsumerHeartbeatAnswer, DescribedConsumerGroup, DescribedGroup, JoinAnswer, Leaver, Name,
 };
+use crate::coordinator::group::consumer::codec::assignment;
 use crate::coordinator::group::records::{
     ConsumerMemberValue, CurrentAssignmentValue, GroupValue, OffsetCommitValue, OwnedPartitions, Record,
 };
@@ -63,8 +64,15 @@ impl Line {
     }
 }
 
-/// Opaque bytes: topics if they are a subscription, else text.
+/// Opaque bytes: topics if they are a subscription, partitions if they are an assignment, else text.
 fn bytes(bytes: &[u8]) -> String {
+    if let Ok((partitions, _)) = assignment(bytes) {
+        let of = |(topic, indexes): &(Name, Vec<i32>)| {
+            let indexes: Vec<String> = indexes.iter().map(ToString::to_string).collect();
+            format!("{topic}/{}", indexes.join("+"))
+        };
+        return partitions.iter().map(of).collect::<Vec<_>>().join(";");
+    }
     let mut topics = BTreeSet::new();
     if subscription::read_topics(bytes, &mut topics).is_some() {
         return topics.iter().map(|topic| topic.to_string()).collect::<Vec<_>>().join("+");

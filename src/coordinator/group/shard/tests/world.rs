@@ -134,7 +134,8 @@ impl World {
         let name = TopicName::new(name).unwrap();
         self.image.revision += 1;
         self.image.topic_names.insert(name.clone(), id);
-        let partitions = vec![Arc::new(partition); partitions];
+        let partition = Arc::new(partition);
+        let partitions = vec![partition; partitions];
         let topic = TopicImage { id, name, mod_revision: self.image.revision, deleting: false, partitions };
         self.image.topics.insert(id, Arc::new(topic));
     }
