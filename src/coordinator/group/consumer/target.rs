@@ -15,11 +15,7 @@ use crate::coordinator::group::turn::Context;
 use crate::metadata::image::{ClusterImage, TopicImage};
 use crate::types::TopicId;
 
-<<<<<<< HEAD
-/// Topics by name, and the pattern.
-=======
 /// Topic names and a pattern.
->>>>>>> consumer
 type Subscription<'a> = (&'a [Name], Option<&'a Name>);
 
 impl ConsumerGroup {
