@@ -24,7 +24,7 @@ const REBALANCE_IN_PROGRESS: i16 = 27;
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(50);
 
 pub async fn start_and_leave(broker: &Broker, clock: &Clock, name: &str) -> Settling {
-    let (synced, mut settled) = mpsc::unbounded_channel();
+    let (synced, mut settled) = mpsc::channel(MEMBERS);
     let (leave, told_to_leave) = watch::channel(false);
     let ready = Arc::new(Barrier::new(MEMBERS + 1));
     let mut members = Vec::new();
@@ -49,7 +49,7 @@ pub async fn start_and_leave(broker: &Broker, clock: &Clock, name: &str) -> Sett
 }
 
 /// Until `members` have told the same generation, the newest one.
-async fn until_synced(settled: &mut mpsc::UnboundedReceiver<i32>, members: usize) {
+async fn until_synced(settled: &mut mpsc::Receiver<i32>, members: usize) {
     let (mut newest, mut count) = (-1, 0);
     while count < members {
         let generation = settled.recv().await.expect("members live");
@@ -72,7 +72,7 @@ impl Member {
     async fn run(
         mut self,
         ready: Arc<Barrier>,
-        synced: mpsc::UnboundedSender<i32>,
+        synced: mpsc::Sender<i32>,
         leaves: Option<watch::Receiver<bool>>,
     ) {
         ready.wait().await;
@@ -81,7 +81,7 @@ impl Member {
             if !self.sync(&joined).await {
                 continue;
             }
-            synced.send(joined.generation_id).expect("the bench listens");
+            synced.send(joined.generation_id).await.expect("the bench listens");
             while self.heartbeat(joined.generation_id).await {
                 tokio::time::sleep(HEARTBEAT_EVERY).await;
                 if leaves.as_ref().is_some_and(|leave| *leave.borrow()) {

@@ -19,7 +19,7 @@ use crate::{MEMBERS, PARTITIONS, Settling};
 type Owned = BTreeSet<(Uuid, i32)>;
 
 pub async fn start_and_leave(broker: &Broker, clock: &Clock, name: &str) -> Settling {
-    let (tell, mut told) = mpsc::unbounded_channel();
+    let (tell, mut told) = mpsc::channel(MEMBERS);
     let (leave, told_to_leave) = watch::channel(false);
     let ready = Arc::new(Barrier::new(MEMBERS + 1));
     let mut members = Vec::new();
@@ -46,7 +46,7 @@ pub async fn start_and_leave(broker: &Broker, clock: &Clock, name: &str) -> Sett
 }
 
 /// Until every partition has an owner and nobody owns more than its share.
-async fn until_even(told: &mut mpsc::UnboundedReceiver<(usize, usize)>, owned: &mut [usize], members: usize) {
+async fn until_even(told: &mut mpsc::Receiver<(usize, usize)>, owned: &mut [usize], members: usize) {
     let partitions = usize::try_from(PARTITIONS).expect("positive");
     let most = partitions.div_ceil(members);
     loop {
@@ -71,7 +71,7 @@ impl Member {
     async fn run(
         mut self,
         ready: Arc<Barrier>,
-        tell: mpsc::UnboundedSender<(usize, usize)>,
+        tell: mpsc::Sender<(usize, usize)>,
         leaves: Option<watch::Receiver<bool>>,
     ) {
         ready.wait().await;
@@ -95,11 +95,7 @@ impl Member {
     }
 
     /// One heartbeat; `acknowledge` says before it that the owned partitions are told, after it that they must be.
-    async fn heartbeat(
-        &mut self,
-        acknowledge: &mut bool,
-        tell: &mpsc::UnboundedSender<(usize, usize)>,
-    ) -> Duration {
+    async fn heartbeat(&mut self, acknowledge: &mut bool, tell: &mpsc::Sender<(usize, usize)>) -> Duration {
         let mut request = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(group(&self.group))
             .with_member_id(text(&self.id))
@@ -129,7 +125,7 @@ impl Member {
                 .collect();
             *acknowledge = assigned != self.owned;
             self.owned = assigned;
-            tell.send((self.place, self.owned.len())).expect("the bench listens");
+            tell.send((self.place, self.owned.len())).await.expect("the bench listens");
         }
         Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or_default())
     }
@@ -146,13 +142,13 @@ impl Member {
         topics
     }
 
-    async fn leave(&mut self, tell: &mpsc::UnboundedSender<(usize, usize)>) {
+    async fn leave(&mut self, tell: &mpsc::Sender<(usize, usize)>) {
         let request = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(group(&self.group))
             .with_member_id(text(&self.id))
             .with_member_epoch(-1)
             .with_subscribed_topic_names(None);
         self.peer.call_within(&request, 1, PATIENCE).await.expect("an answer");
-        tell.send((self.place, 0)).expect("the bench listens");
+        tell.send((self.place, 0)).await.expect("the bench listens");
     }
 }

@@ -258,3 +258,14 @@ fn a_group_of_the_new_protocol_shows_its_epochs() {
     broker.run(&["group", "seek", &group, "--topic", &topic, "--to-latest", "--yes"]).ok();
     broker.run(&["group", "delete", &group, "--yes"]).ok();
 }
+
+#[test]
+fn a_coordinator_that_was_killed_and_loads_is_asked_until_it_answers() {
+    let Some(broker) = Broker::with_data() else { return };
+    let (group, topic) = (name("killed"), topic_of_ten(&broker, "killed"));
+    broker.run(&["group", "seek", &group, "--topic", &topic, "--to-offset", "2", "--yes"]).ok();
+    let broker = broker.kill_and_restart();
+    let lag = broker.run(&["group", "lag", &group, "-o", "json"]).json();
+    assert_eq!(lag[0]["lag"], 6, "{lag}");
+    broker.run(&["group", "delete", &group, "--yes"]).ok();
+}

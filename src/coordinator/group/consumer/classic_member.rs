@@ -43,7 +43,7 @@ impl ConsumerGroup {
             self.write_tombstones(context);
             let mut classic = ClassicGroup::new(self.group.clone(), context.now);
             classic.join(context, request, ticket);
-            self.becoming = Some(Becoming::Replaced(classic));
+            self.becoming = Some(Becoming::Replaced(Box::new(classic)));
             return;
         };
         context.answer(ticket, Answer::Join(JoinAnswer::refused(error, request.member)));

@@ -39,7 +39,7 @@ pub(super) enum Becoming {
         rebalance: bool,
     },
     /// It was empty and a classic member joined: the classic group is there, and this one's end is written.
-    Replaced(ClassicGroup),
+    Replaced(Box<ClassicGroup>),
 }
 
 /// A classic group as a consumer group, not carried out yet.
@@ -233,7 +233,7 @@ impl ConsumerGroup {
     /// written.
     pub fn downgraded(&mut self, context: &mut Context<'_>) -> Option<ClassicGroup> {
         match self.becoming.take()? {
-            Becoming::Replaced(classic) => Some(classic),
+            Becoming::Replaced(classic) => Some(*classic),
             Becoming::Classic { without, rebalance } => Some(self.downgrade(context, &without, rebalance)),
         }
     }

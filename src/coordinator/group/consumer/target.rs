@@ -15,6 +15,9 @@ use crate::coordinator::group::turn::Context;
 use crate::metadata::image::{ClusterImage, TopicImage};
 use crate::types::TopicId;
 
+/// Topic names and a pattern.
+type Subscription<'a> = (&'a [Name], Option<&'a Name>);
+
 impl ConsumerGroup {
     /// Computes the target of the group epoch, if it has none yet and the assignment interval allows it; else it is left for when it does.
     pub(super) fn maybe_assign(&mut self, context: &mut Context<'_>) {
@@ -50,7 +53,7 @@ impl ConsumerGroup {
         let topics = self.index.topics.keys().filter_map(|name| image.topic(name));
         let topics = topics.map(|topic| (topic.id, topic_spec(topic, any_rack, image))).collect();
         // Equal subscriptions share one set.
-        let mut sets: BTreeMap<(&[Name], Option<&Name>), Arc<BTreeSet<TopicId>>> = BTreeMap::new();
+        let mut sets: BTreeMap<Subscription<'_>, Arc<BTreeSet<TopicId>>> = BTreeMap::new();
         let members = self.members.values().map(|member| {
             let subscription = (&*member.metadata.topic_names, member.pattern());
             let subscribed =

@@ -150,9 +150,6 @@ impl Model {
         let request = known.request(&self.world.image);
         self.assert_gained_from_nobody(client, &gained);
         if let Some(request) = request {
-            if std::env::var("TRACE").is_ok() {
-                eprintln!("{} > {request:?}", self.clients[client].as_ref().unwrap().name);
-            }
             let (ticket, turn) = self.world.ask(request);
             self.parked.insert(ticket, client);
             self.deliver(turn, answer_is_lost.then_some(ticket));
@@ -162,9 +159,6 @@ impl Model {
 
     fn deliver(&mut self, turn: Turn, lost: Option<Ticket>) {
         for (ticket, answer) in turn.answers {
-            if std::env::var("TRACE").is_ok() {
-                eprintln!("   {ticket:?} < {answer:?}");
-            }
             let of = self.parked.remove(&ticket).expect("nobody asked, or it was answered before");
             let Some(Some(client)) = self.clients.get_mut(of) else { continue };
             if lost == Some(ticket) { client.lost() } else { client.receive(answer) }
@@ -333,7 +327,7 @@ fn obeys(classic: usize, statics: usize, cooperative: bool, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("LAWS").ok().and_then(|n| n.parse().ok()).unwrap_or(48), max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn members_of_the_new_protocol_share_what_they_subscribe(
