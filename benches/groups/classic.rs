@@ -15,7 +15,7 @@ use ketcd::types::Clock;
 use tokio::sync::{Barrier, mpsc, watch};
 
 use crate::common::process::{Broker, PATIENCE, ms};
-use crate::wire::{group, passes, text};
+use crate::wire::{find_coordinator, group, passes, text};
 use crate::{MEMBERS, Settling};
 
 const MEMBER_ID_REQUIRED: i16 = 79;
@@ -46,6 +46,21 @@ pub async fn start_and_leave(broker: &Broker, clock: &Clock, name: &str) -> Sett
         member.abort();
     }
     Settling { start_ms, leave_ms }
+}
+
+/// One consumer of a broker that has just started: from its first question to its assignment, the coordinator's topic made in between.
+pub async fn lone(clock: &Clock) -> f64 {
+    let data = tempfile::tempdir().expect("a directory");
+    let broker = Broker::start(data.path());
+    let begun = clock.elapsed();
+    let mut peer = broker.peer().await;
+    find_coordinator(&mut peer).await;
+    let mut member = Member { peer, group: "lone".to_owned(), id: StrBytes::default() };
+    let joined = member.join().await;
+    assert!(member.sync(&joined).await, "nobody else is there");
+    let elapsed = ms(clock.elapsed() - begun);
+    broker.stop();
+    elapsed
 }
 
 /// Until `members` have told the same generation, the newest one.

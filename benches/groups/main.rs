@@ -26,6 +26,11 @@ fn main() {
     let clock = Clock::system();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        let mut lone = Vec::new();
+        for _ in 0..RUNS {
+            lone.push(classic::lone(&clock).await);
+        }
+        Mark { name: "a lone consumer on a new broker: to its assignment", unit: "ms", runs: lone }.print();
         let data = tempfile::tempdir().unwrap();
         let broker = Broker::start(data.path());
         common::process::create(&mut broker.peer().await, wire::TOPIC, PARTITIONS).await;

@@ -53,8 +53,9 @@ impl Reconciler {
         let me = partition::replica_entry(session.broker_id, session.broker_epoch);
         let defaults_changed = self.defaults_changed(image, me);
         if defaults_changed {
-            let cleaner = self.broker.config().cleaner(&self.broker.dynamic(image));
-            self.broker.log_dirs.configure_cleaner(cleaner);
+            let dynamic = self.broker.dynamic(image);
+            self.broker.log_dirs.configure_cleaner(self.broker.config().cleaner(&dynamic));
+            self.broker.groups().set_settings((&self.broker.config().groups(&dynamic)).into());
         }
         let mut put = Vec::new();
         let mut removed = Vec::new();

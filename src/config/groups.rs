@@ -1,7 +1,10 @@
 //! The keys of the group coordinator, typed and checked across each other (Kafka's `GroupCoordinatorConfig`).
 
+use super::load::Config;
 use super::merge::Settings;
 use super::problem::Problem;
+use super::registry::BROKER_KEYS;
+use super::topic_values::Dynamic;
 use crate::types::Millis;
 
 /// What the group coordinator runs with. Times are in milliseconds, sizes in bytes.
@@ -49,6 +52,21 @@ pub struct GroupConfig {
     pub offsets_topic_segment_bytes: u32,
     /// `offsets.topic.compression.codec`, the number of a codec.
     pub offsets_topic_compression_codec: u8,
+}
+
+impl Config {
+    /// What the group coordinator runs with under the dynamic values of this broker: `group.consumer.assignment.interval.ms` may change
+    /// while it runs.
+    #[must_use]
+    pub fn groups(&self, dynamic: &Dynamic<'_>) -> GroupConfig {
+        let mut groups = self.broker().groups.clone();
+        let key = BROKER_KEYS.get("group.consumer.assignment.interval.ms").expect("a key of the registry");
+        let interval = self.effective(key, dynamic).0.and_then(|value| i32::try_from(value.integer()).ok());
+        if let Some(interval) = interval {
+            groups.consumer_assignment_interval_ms.default = interval;
+        }
+        groups
+    }
 }
 
 /// A value with its bounds.

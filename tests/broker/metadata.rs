@@ -68,8 +68,9 @@ async fn topics_are_answered_by_id() {
     let mut peer = peer().await;
     let topic = topic(&mut peer, "by-id").await;
     let ids = [topic.id, Uuid::from_u128(5)];
-    let asked = ids.map(|id| MetadataRequestTopic::default().with_topic_id(id).with_name(None));
-    for version in [12, 13] {
+    // The Java client leaves the name empty where others say null.
+    for (version, name) in [(12, None), (12, Some(named(""))), (13, None), (13, Some(named("")))] {
+        let asked = ids.map(|id| MetadataRequestTopic::default().with_topic_id(id).with_name(name.clone()));
         let request = MetadataRequest::default().with_topics(Some(asked.to_vec()));
         let topics = ask(&mut peer, &request, version).await;
         assert_eq!((topics[0].error_code, topics[0].topic_id), (0, topic.id));
@@ -77,12 +78,14 @@ async fn topics_are_answered_by_id() {
         assert_eq!((topics[1].error_code, topics[1].topic_id), (UNKNOWN_TOPIC_ID, ids[1]));
         assert!(topics[1].name.is_none());
     }
-    let both = MetadataRequestTopic::default().with_topic_id(topic.id).with_name(Some(named(&topic.name)));
+    // With both it is the id that counts, as in Kafka.
+    let both = MetadataRequestTopic::default().with_topic_id(topic.id).with_name(Some(named("another")));
     let neither = MetadataRequestTopic::default().with_name(None);
     let request = MetadataRequest::default().with_topics(Some(vec![both, neither]));
-    for topic in ask(&mut peer, &request, 13).await {
-        assert_eq!(topic.error_code, INVALID_REQUEST);
-    }
+    let topics = ask(&mut peer, &request, 13).await;
+    assert_eq!((topics[0].error_code, topics[0].topic_id), (0, topic.id));
+    assert_eq!(topics[0].name.as_ref().unwrap().as_str(), topic.name);
+    assert_eq!(topics[1].error_code, INVALID_REQUEST);
 }
 
 #[tokio::test]
