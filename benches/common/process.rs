@@ -15,7 +15,8 @@ use ketcd::protocol::peer::{Peer, StrBytes};
 /// How long an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running broker: ketcd, or what `KETCD_BENCH_BROKER` names (`tests/setup/kafka-node.sh`: Apache Kafka).
+/// A running broker: ketcd, or what `KETCD_BENCH_BROKER` names (`tests/setup/kafka-node.sh`: Apache Kafka). `KETCD_BENCH_ARGS` are its
+/// further arguments, e.g. `--set group.initial.rebalance.delay.ms=3000`.
 pub struct Broker {
     child: Child,
     pub address: String,
@@ -29,6 +30,7 @@ impl Broker {
         let mut child = Command::new(program)
             .args(["dev", "--port", "0", "--log-level", "error", "--data"])
             .arg(data)
+            .args(std::env::var("KETCD_BENCH_ARGS").unwrap_or_default().split_whitespace())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the broker starts");
