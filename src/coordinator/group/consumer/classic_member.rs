@@ -7,7 +7,6 @@
 
 use super::ConsumerGroup;
 use super::admit::Refused;
-use super::codec::{self, Subscription};
 use super::member::{Member, MemberState, sorted_names};
 use super::migrate::{Becoming, by_name};
 use crate::coordinator::group::classic::{CONSUMER, ClassicGroup};
@@ -19,6 +18,7 @@ use crate::coordinator::group::records::{ClassicMemberValue, ConsumerMemberValue
 use crate::coordinator::group::settings::MigrationPolicy;
 use crate::coordinator::group::turn::{Context, Ticket};
 use crate::metadata::image::ClusterImage;
+use crate::protocol::consumer_protocol::{self, Subscription};
 use crate::protocol::error::ErrorCode;
 
 impl ConsumerGroup {
@@ -67,7 +67,7 @@ impl ConsumerGroup {
         let Some(preferred) = request.protocols.first().cloned() else {
             return Err(ErrorCode::InconsistentGroupProtocol);
         };
-        let subscription = codec::subscription(&preferred.metadata);
+        let subscription = consumer_protocol::subscription(&preferred.metadata);
         let subscription = subscription.map_err(|_| ErrorCode::UnknownServerError)?;
         // Kafka takes anybody under any id. Who was removed and still has partitions, which others got since, must lose them first (rule
         // G3); whoever really begins has none.
@@ -176,9 +176,9 @@ impl ConsumerGroup {
         }
         self.disarm_classic(context, &member.id);
         self.arm_session(context, &member.id);
-        let version = codec::version(&preferred.metadata).unwrap_or(0);
+        let version = consumer_protocol::version(&preferred.metadata).unwrap_or(0);
         let assigned = current.assigned.iter().map(|(topic, partitions)| (topic, partitions.keys()));
-        Ok(codec::encode_assignment(version, &by_name(context.image, assigned)))
+        Ok(consumer_protocol::encode_assignment(version, &by_name(context.image, assigned)))
     }
 
     /// Heartbeat of a classic member: REBALANCE_IN_PROGRESS if it can take a step towards its target.

@@ -13,7 +13,6 @@ use bytes::Bytes;
 
 use super::ConsumerGroup;
 use super::admit::Refused;
-use super::codec::{self, Malformed};
 use super::index::{Counts, count};
 use super::member::{Current, Member, MemberState, Owned, by_id, sorted_names};
 use crate::coordinator::group::assignor::Partitions;
@@ -25,6 +24,7 @@ use crate::coordinator::group::records::{
 use crate::coordinator::group::settings::MigrationPolicy;
 use crate::coordinator::group::turn::Context;
 use crate::metadata::image::ClusterImage;
+use crate::protocol::consumer_protocol::{self, Malformed};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicId;
 
@@ -162,13 +162,13 @@ impl TakenOver {
         // Before its first generation a group has chosen no protocol yet.
         let first = || member.protocols.first().map(|protocol| protocol.metadata.clone()).unwrap_or_default();
         let metadata = if protocol.is_some() { member.metadata(protocol) } else { first() };
-        let subscription = codec::subscription(&metadata)?;
+        let subscription = consumer_protocol::subscription(&metadata)?;
         let claimed = by_topic_id(image, subscription.owned);
         let assigned = match &*member.assignment {
             // In the middle of a rebalance: it has what it says.
             [] => claimed.clone(),
             assignment => {
-                let (assigned, has_user_data) = codec::assignment(assignment)?;
+                let (assigned, has_user_data) = consumer_protocol::assignment(assignment)?;
                 if has_user_data {
                     return Err(Obstacle::CustomAssignor);
                 }
@@ -317,10 +317,10 @@ fn classic_member(image: &ClusterImage, member: &Member, protocol: Option<&str>)
         waiting: Waiting::No,
         is_new: false,
     };
-    let version = codec::version(&known.metadata(protocol)).unwrap_or(0);
+    let version = consumer_protocol::version(&known.metadata(protocol)).unwrap_or(0);
     let owned = member.current.owned();
     let owned = owned.iter().map(|(topic, partitions)| (topic, partitions.keys()));
-    known.assignment = codec::encode_assignment(version, &by_name(image, owned));
+    known.assignment = consumer_protocol::encode_assignment(version, &by_name(image, owned));
     Some(known)
 }
 

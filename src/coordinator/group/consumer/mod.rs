@@ -23,7 +23,6 @@
 
 mod admit;
 mod classic_member;
-pub(in crate::coordinator::group) mod codec;
 mod commit;
 mod describe;
 mod heartbeat;

@@ -13,8 +13,8 @@ use crate::coordinator::group::command::{
     Command, CommitPartition, CommitTopic, ConsumerHeartbeat, Heartbeat, JoinGroup, LeaveGroup, Leaver, Name,
     OffsetCommit, OffsetDelete, OffsetFetch, PartitionsById, PartitionsByName, Protocol, SyncGroup,
 };
-use crate::coordinator::group::consumer::codec::encode_assignment;
 use crate::coordinator::group::settings::{Bounded, GroupSettings, MigrationPolicy};
+use crate::protocol::consumer_protocol::encode_assignment;
 
 /// Does what `line` says. Errors say what is wrong with the line.
 pub(super) fn perform(world: &mut World, line: &str) -> Result<Vec<String>, String> {

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use crate::coordinator::group::classic::{ClassicGroup, subscription};
+use crate::coordinator::group::classic::ClassicGroup;
 use crate::coordinator::group::command::{
     Answer, ConsumerHeartbeatAnswer, DescribedConsumerGroup, DescribedGroup, JoinAnswer, Leaver, Name,
 };
-use crate::coordinator::group::consumer::codec::assignment;
 use crate::coordinator::group::records::{
     ConsumerMemberValue, CurrentAssignmentValue, GroupValue, OffsetCommitValue, OwnedPartitions, Record,
 };
 use crate::coordinator::group::timers::TimerKey;
 use crate::metadata::image::ClusterImage;
+use crate::protocol::consumer_protocol::{assignment, subscribed_topics};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicId;
 
@@ -73,9 +73,8 @@ fn bytes(bytes: &[u8]) -> String {
         };
         return partitions.iter().map(of).collect::<Vec<_>>().join(";");
     }
-    let mut topics = BTreeSet::new();
-    if subscription::read_topics(bytes, &mut topics).is_some() {
-        return topics.iter().map(|topic| topic.to_string()).collect::<Vec<_>>().join("+");
+    if let Ok(topics) = subscribed_topics(bytes) {
+        return topics.into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("+");
     }
     bytes.escape_ascii().to_string()
 }

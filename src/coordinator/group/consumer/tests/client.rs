@@ -9,8 +9,8 @@ use crate::coordinator::group::command::{
     Answer, Command, ConsumerHeartbeat, ConsumerHeartbeatAnswer, Heartbeat, JoinAnswer, JoinGroup,
     JoinedMember, LeaveGroup, Leaver, Name, PartitionsById, Protocol, SyncGroup,
 };
-use crate::coordinator::group::consumer::codec;
 use crate::metadata::image::ClusterImage;
+use crate::protocol::consumer_protocol as codec;
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicId;
 

@@ -1,39 +1,48 @@
-//! The metadata and assignments that classic consumers exchange: `ConsumerProtocolSubscription` (versions 0 to 3) and
-//! `ConsumerProtocolAssignment` (version 0 to 3, which are alike).
+//! The metadata and assignments that classic consumers exchange through their group: `ConsumerProtocolSubscription` (versions 0 to 3)
+//! and `ConsumerProtocolAssignment` (version 0 to 3, which are alike).
 //!
 //! They come from clients. Nothing is allocated that the bytes do not hold: a count is believed only as far as elements follow.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::coordinator::group::command::{Name, PartitionsByName};
+/// Partitions of topics by name.
+pub type Partitions = Vec<(Arc<str>, Vec<i32>)>;
 
 /// The newest version of both; newer ones are read as this one, which their rules allow.
 const VERSION_MAX: i16 = 3;
 
 /// What a classic consumer subscribes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Subscription {
+pub struct Subscription {
     /// Topic names.
-    pub(super) topics: Vec<Name>,
+    pub topics: Vec<Arc<str>>,
     /// What it owns (version 1; cooperative members only).
-    pub(super) owned: PartitionsByName,
+    pub owned: Partitions,
     /// Its `client.rack` (version 3).
-    pub(super) rack: Option<Name>,
+    pub rack: Option<Arc<str>>,
 }
 
 /// The bytes are none of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bytes are not of the embedded consumer protocol")]
-pub(in crate::coordinator::group) struct Malformed;
+pub struct Malformed;
 
 /// The version that metadata begins with.
-pub(super) fn version(mut metadata: &[u8]) -> Result<i16, Malformed> {
+///
+/// # Errors
+/// [`Malformed`].
+pub fn version(mut metadata: &[u8]) -> Result<i16, Malformed> {
     let version = metadata.try_get_i16().map_err(|_| Malformed)?;
     if version < 0 { Err(Malformed) } else { Ok(version.min(VERSION_MAX)) }
 }
 
 /// Reads a subscription.
-pub(super) fn subscription(metadata: &[u8]) -> Result<Subscription, Malformed> {
+///
+/// # Errors
+/// [`Malformed`].
+pub fn subscription(metadata: &[u8]) -> Result<Subscription, Malformed> {
     let version = version(metadata)?;
     let mut bytes = metadata.get(2..).ok_or(Malformed)?;
     let topics = array(&mut bytes, string)?;
@@ -46,8 +55,21 @@ pub(super) fn subscription(metadata: &[u8]) -> Result<Subscription, Malformed> {
     Ok(Subscription { topics, owned, rack })
 }
 
+/// Reads the topics of a subscription and does not look at what follows them: more than that nobody needs of a member whose group only
+/// wants to know what is read (Kafka's `ConsumerProtocol.deserializeConsumerProtocolSubscription` for `computeSubscribedTopics`).
+///
+/// # Errors
+/// [`Malformed`].
+pub fn subscribed_topics(metadata: &[u8]) -> Result<Vec<Arc<str>>, Malformed> {
+    version(metadata)?;
+    array(&mut metadata.get(2..).ok_or(Malformed)?, string)
+}
+
 /// Reads an assignment. Says too whether the assignor left data of its own in it.
-pub(in crate::coordinator::group) fn assignment(bytes: &[u8]) -> Result<(PartitionsByName, bool), Malformed> {
+///
+/// # Errors
+/// [`Malformed`].
+pub fn assignment(bytes: &[u8]) -> Result<(Partitions, bool), Malformed> {
     version(bytes)?;
     let mut bytes = bytes.get(2..).ok_or(Malformed)?;
     let partitions = array(&mut bytes, topic)?;
@@ -56,7 +78,8 @@ pub(in crate::coordinator::group) fn assignment(bytes: &[u8]) -> Result<(Partiti
 }
 
 /// Writes an assignment.
-pub(in crate::coordinator::group) fn encode_assignment(version: i16, partitions: &PartitionsByName) -> Bytes {
+#[must_use]
+pub fn encode_assignment(version: i16, partitions: &Partitions) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_i16(version);
     put_count(&mut bytes, partitions.len());
@@ -83,17 +106,17 @@ fn array<T>(
     (0..count).map(|_| element(bytes)).collect()
 }
 
-fn topic(bytes: &mut &[u8]) -> Result<(Name, Vec<i32>), Malformed> {
+fn topic(bytes: &mut &[u8]) -> Result<(Arc<str>, Vec<i32>), Malformed> {
     let name = string(bytes)?;
     let partitions = array(bytes, |bytes| bytes.try_get_i32().map_err(|_| Malformed))?;
     Ok((name, partitions))
 }
 
-fn string(bytes: &mut &[u8]) -> Result<Name, Malformed> {
+fn string(bytes: &mut &[u8]) -> Result<Arc<str>, Malformed> {
     nullable_string(bytes)?.ok_or(Malformed)
 }
 
-fn nullable_string(bytes: &mut &[u8]) -> Result<Option<Name>, Malformed> {
+fn nullable_string(bytes: &mut &[u8]) -> Result<Option<Arc<str>>, Malformed> {
     let length = bytes.try_get_i16().map_err(|_| Malformed)?;
     if length == -1 {
         return Ok(None);
@@ -146,6 +169,30 @@ mod tests {
         }
         assert_eq!(subscription(b"\x00\x00\x7f\xff\xff\xff"), Err(Malformed), "two thousand million topics");
         assert_eq!(subscription(b"\xff\xff\x00\x00\x00\x00\xff\xff\xff\xff"), Err(Malformed));
+    }
+
+    #[test]
+    fn topics_are_read_whatever_follows_them() {
+        let topics =
+            subscribed_topics(b"\x00\x03\x00\x00\x00\x02\x00\x01b\x00\x02aa\xff\xff\xff\xffwhatever");
+        assert_eq!(topics, Ok(vec!["b".into(), "aa".into()]));
+        assert_eq!(subscribed_topics(b"\x00\x00\x00\x00\x00\x00"), Ok(vec![]));
+    }
+
+    #[test]
+    fn topics_that_lie_about_their_size_are_not_read() {
+        let malformed: [(&[u8], &str); 7] = [
+            (b"", "nothing"),
+            (b"\x00\x00\x7f\xff\xff\xff\x00\x01a", "more topics than bytes"),
+            (b"\x00\x00\x00\x00\x00\x01\x00\x09a", "a longer name than bytes"),
+            (b"\x00\x00\xff\xff\xff\xff", "a null array"),
+            (b"\x00\x00\x00\x00\x00\x01\xff\xff", "a null name"),
+            (b"\x00\x00\x00\x00\x00\x01\x00\x01\xff", "no UTF-8"),
+            (b"\xff\xff\x00\x00\x00\x00", "a negative version"),
+        ];
+        for (bytes, what) in malformed {
+            assert_eq!(subscribed_topics(bytes), Err(Malformed), "{what}");
+        }
     }
 
     #[test]
