@@ -31,6 +31,8 @@ impl ConsumerGroup {
     pub fn on_timer(&mut self, context: &mut Context<'_>, key: &TimerKey) {
         let fenced = match key {
             TimerKey::Assignment(_) => {
+                // The target is of the topics as they are now, so the group epoch must be too.
+                self.follow_topics(context, false);
                 self.maybe_assign(context);
                 None
             }

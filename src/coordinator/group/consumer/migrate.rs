@@ -17,7 +17,7 @@ use super::index::{Counts, count};
 use super::member::{Current, Member, MemberState, Owned, by_id, sorted_names};
 use crate::coordinator::group::assignor::Partitions;
 use crate::coordinator::group::classic::{self, CONSUMER, ClassicGroup, Waiting};
-use crate::coordinator::group::command::{Name, PartitionsByName};
+use crate::coordinator::group::command::{GroupState, Name, PartitionsByName};
 use crate::coordinator::group::records::{
     ClassicMemberValue, ConsumerGroupValue, ConsumerMemberValue, Record, TargetAssignmentEpochValue,
 };
@@ -97,6 +97,11 @@ impl Upgrade {
     /// Ends `classic`: its requests are answered, its deadlines dropped, its record deleted. Returns the group in its place.
     pub(super) fn carry_out(self, context: &mut Context<'_>, classic: &mut ClassicGroup) -> ConsumerGroup {
         let Self { mut group, records } = self;
+        let is_settled = match classic.state() {
+            GroupState::Empty => true,
+            GroupState::Stable => !classic.members.values().any(|member| member.assignment.is_empty()),
+            _ => false,
+        };
         classic.abandon(context, ErrorCode::RebalanceInProgress);
         classic.write_tombstones(context);
         for record in records {
@@ -105,8 +110,8 @@ impl Upgrade {
         for member in group.members.keys() {
             group.arm_session(context, member);
         }
-        // The leader had not assigned yet: that needs a target also if who joins subscribes nothing new (a static member that is back).
-        if classic.members.values().any(|member| member.assignment.is_empty()) {
+        // A rebalance was under way: that needs a target also if who joins subscribes nothing new (a static member that is back).
+        if !is_settled {
             group.bump_epoch(context, group.metadata_hash);
         }
         group

@@ -53,7 +53,14 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(number: usize, is_classic: bool, is_static: bool, is_cooperative: bool) -> Self {
+    /// Client `number`, the `born`-th of all.
+    pub(super) fn new(
+        number: usize,
+        born: u32,
+        is_classic: bool,
+        is_static: bool,
+        is_cooperative: bool,
+    ) -> Self {
         let name: Name = format!("c{number}").into();
         let mut client = Self {
             instance: is_static.then(|| format!("i{number}").into()),
@@ -70,7 +77,7 @@ impl Client {
             is_acknowledged: false,
             is_subscribed: false,
             is_cooperative,
-            lives: 0,
+            lives: born * 1000,
         };
         client.begin_anew();
         client

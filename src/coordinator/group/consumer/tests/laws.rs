@@ -17,6 +17,8 @@ const CLIENTS: usize = 7;
 /// Simulated time within which a group settles when nothing changes: a dead member's session and rebalance timeout come first.
 const SETTLES_WITHIN_MS: Millis = 180_000;
 const ROUND_MS: Millis = 500;
+/// By then the sessions and the rebalance timeouts of those who are gone are over.
+const ALL_ARE_IN_AFTER_MS: Millis = 90_000;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -59,6 +61,8 @@ struct Model {
     statics: usize,
     cooperative: bool,
     epoch: i32,
+    /// Clients that ever were: no two have an id in common.
+    born: u32,
 }
 
 impl Model {
@@ -68,7 +72,7 @@ impl Model {
             world.set_topic(topic, partitions);
         }
         let clients = vec![None; CLIENTS];
-        Self { world, clients, parked: BTreeMap::new(), classic, statics, cooperative, epoch: 0 }
+        Self { world, clients, parked: BTreeMap::new(), classic, statics, cooperative, epoch: 0, born: 0 }
     }
 
     fn perform(&mut self, op: &Op) {
@@ -77,7 +81,8 @@ impl Model {
                 if self.clients[client].is_none() {
                     let is_classic = self.classic >> client & 1 == 1;
                     let is_static = self.statics >> client & 1 == 1;
-                    let mut new = Client::new(client, is_classic, is_static, self.cooperative);
+                    self.born += 1;
+                    let mut new = Client::new(client, self.born, is_classic, is_static, self.cooperative);
                     subscribe(&mut new, subscription);
                     self.clients[client] = Some(new);
                     self.act(client, false);
@@ -110,6 +115,12 @@ impl Model {
                 }
             }
             Op::SetTopic { topic, partitions } => {
+                // Topics grow or go; one that is made anew would be another, with another id.
+                let known =
+                    self.world.image.topic(TOPICS[topic]).map_or(usize::MAX, |it| it.partitions.len());
+                if partitions != 0 && partitions < known {
+                    return;
+                }
                 let turn = self.world.set_topic(TOPICS[topic], partitions);
                 self.deliver(turn, None);
             }
@@ -282,17 +293,24 @@ impl Model {
         (wanted != owned).then(|| format!("wanted {wanted:?}\nowned {owned:?}"))
     }
 
-    /// Law: when nothing changes any more the group settles, and every subscribed partition has one owner.
-    fn assert_settles(&mut self) {
-        // A classic leader sees topics that grow by its own metadata: here everybody looks at them now.
+    fn classic_members_join_again(&mut self) {
         for client in self.clients.iter_mut().flatten() {
             if client.is_classic && client.phase == Phase::In {
                 client.is_subscribed = false;
                 client.phase = Phase::Out;
             }
         }
+    }
+
+    /// Law: when nothing changes any more the group settles, and every subscribed partition has one owner.
+    fn assert_settles(&mut self) {
         let mut why = None;
-        for _ in 0..SETTLES_WITHIN_MS / ROUND_MS {
+        for round in 0..SETTLES_WITHIN_MS / ROUND_MS {
+            // A classic leader sees topics that grow by its own metadata: here everybody looks at them now, and once more when who was
+            // on the way is in. A static member that came back began no rebalance (KIP-345), also if it had something to give up.
+            if round == 0 || round == ALL_ARE_IN_AFTER_MS / ROUND_MS {
+                self.classic_members_join_again();
+            }
             self.round();
             self.assert_laws();
             why = self.unsettled();

@@ -10,7 +10,7 @@ use crate::types::Clock;
 
 fn joined(world: &mut World, members: usize) -> Vec<Client> {
     let mut clients: Vec<Client> =
-        (0..members).map(|number| Client::new(number, false, false, false)).collect();
+        (0..members).map(|number| Client::new(number, 0, false, false, false)).collect();
     for client in &mut clients {
         client.topics = vec!["t".into()];
         beat(world, client);
@@ -71,7 +71,7 @@ fn a_group_takes_no_more_than_its_size() {
     world.settings.consumer_max_size = 3;
     world.set_topic("t", 3);
     let mut clients = joined(&mut world, 3);
-    let mut late = Client::new(9, false, false, false);
+    let mut late = Client::new(9, 0, false, false, false);
     late.topics = vec!["t".into()];
     let Command::ConsumerHeartbeat(request) = late.request(&world.image).unwrap() else { panic!() };
     let (_, turn) = world.ask(Command::ConsumerHeartbeat(request));
