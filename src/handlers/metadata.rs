@@ -153,7 +153,7 @@ fn one_topic(
     };
     match (&asked.name, TopicId::new(asked.topic_id)) {
         // v10-11 carry ids, but Kafka refuses them.
-        (Some(_), Some(_)) if context.version < 12 => unknown(ErrorCode::InvalidRequest),
+        (_, Some(_)) if context.version < 12 => unknown(ErrorCode::InvalidRequest),
         (Some(name), None) => match image.topic(name) {
             Some(topic) => describe(image, topic),
             None => unknown(failed.get(name.as_str()).copied().unwrap_or_else(|| missing(name))),
@@ -161,7 +161,8 @@ fn one_topic(
         // Whoever asks by id may leave the name empty instead of null: Java does.
         (_, Some(id)) => match image.topics.get(&id).filter(|topic| !topic.deleting) {
             Some(topic) => describe(image, topic),
-            None => unknown(ErrorCode::UnknownTopicId),
+            // Its name is not known, whatever the question says.
+            None => unknown(ErrorCode::UnknownTopicId).with_name(None),
         },
         (None, None) => unknown(ErrorCode::InvalidRequest),
     }

@@ -92,8 +92,8 @@ async fn topics_are_answered_by_id() {
 async fn an_id_of_a_version_that_cannot_ask_by_id_is_refused() {
     let mut peer = peer().await;
     let topic = topic(&mut peer, "by-id").await;
-    for version in [10, 11] {
-        let asked = MetadataRequestTopic::default().with_topic_id(topic.id).with_name(Some(named("")));
+    for (version, name) in [(10, Some(named(""))), (10, None), (11, Some(named(""))), (11, None)] {
+        let asked = MetadataRequestTopic::default().with_topic_id(topic.id).with_name(name);
         let request = MetadataRequest::default().with_topics(Some(vec![asked]));
         let topics = ask(&mut peer, &request, version).await;
         assert_eq!(topics[0].error_code, INVALID_REQUEST, "v{version}");
