@@ -29,7 +29,7 @@ mod reader;
 pub mod records;
 mod snappy;
 pub mod varint;
-mod writer;
+pub(crate) mod writer;
 
 #[cfg(test)]
 mod batch_tests;

@@ -68,7 +68,7 @@ impl Record {
         let group_key = |kind, group: &Name| key(kind, &[group]);
         match self {
             Self::OffsetCommit { group, topic, partition, value } => {
-                let mut writer = Writer::new(kind::OFFSET_COMMIT, false);
+                let mut writer = Writer::begin(kind::OFFSET_COMMIT, false);
                 writer.name(group);
                 writer.name(topic);
                 writer.i32(*partition);
@@ -190,7 +190,7 @@ impl Record {
 type Read<T> = Result<T, RecordError>;
 
 fn key(kind: i16, names: &[&Name]) -> Bytes {
-    let mut writer = Writer::new(kind, false);
+    let mut writer = Writer::begin(kind, false);
     for name in names {
         writer.name(name);
     }
@@ -218,7 +218,7 @@ fn decode_value<T>(
 
 fn encode_offset(value: &OffsetCommitValue) -> Bytes {
     let version = if value.expire_timestamp == -1 { 4 } else { 1 };
-    let mut writer = Writer::new(version, version == 4);
+    let mut writer = Writer::begin(version, version == 4);
     writer.i64(value.offset);
     if version == 4 {
         writer.i32(value.leader_epoch);
@@ -231,7 +231,7 @@ fn encode_offset(value: &OffsetCommitValue) -> Bytes {
         writer.tagged_fields(0);
     } else {
         writer.tagged_fields(1);
-        writer.tagged_field(0, |writer| writer.topic_id(value.topic_id));
+        writer.tagged(0, |writer| writer.topic_id(value.topic_id));
     }
     writer.finish()
 }
@@ -256,13 +256,13 @@ fn decode_offset(reader: &mut Reader<'_>, version: i16) -> Read<OffsetCommitValu
 
 /// Version 3.
 fn encode_group(value: &GroupValue) -> Bytes {
-    let mut writer = Writer::new(3, false);
+    let mut writer = Writer::begin(3, false);
     writer.name(&value.protocol_type);
     writer.i32(value.generation);
     writer.nullable_name(value.protocol.as_deref());
     writer.nullable_name(value.leader.as_deref());
     writer.i64(value.current_state_timestamp);
-    writer.array(&value.members, |writer, member| {
+    writer.elements(&value.members, |writer, member| {
         writer.name(&member.member);
         writer.nullable_name(member.instance.as_deref());
         writer.name(&member.client_id);
@@ -312,11 +312,11 @@ fn decode_group(reader: &mut Reader<'_>, version: i16) -> Read<GroupValue> {
 
 /// An epoch, and a number in tag 0 unless it is the default.
 fn encode_epoch(epoch: i32, tagged: Option<i64>) -> Bytes {
-    let mut writer = Writer::new(0, true);
+    let mut writer = Writer::begin(0, true);
     writer.i32(epoch);
     writer.tagged_fields(u32::from(tagged.is_some()));
     if let Some(number) = tagged {
-        writer.tagged_field(0, |writer| writer.i64(number));
+        writer.tagged(0, |writer| writer.i64(number));
     }
     writer.finish()
 }
@@ -334,22 +334,22 @@ fn decode_epoch(reader: &mut Reader<'_>, field: &'static str, tagged: &'static s
 }
 
 fn encode_member(value: &ConsumerMemberValue) -> Bytes {
-    let mut writer = Writer::new(0, true);
+    let mut writer = Writer::begin(0, true);
     writer.nullable_name(value.instance.as_deref());
     writer.nullable_name(value.rack.as_deref());
     writer.name(&value.client_id);
     writer.name(&value.client_host);
-    writer.array(&value.topic_names, |writer, name| writer.name(name));
+    writer.elements(&value.topic_names, |writer, name| writer.name(name));
     writer.nullable_name(value.topic_regex.as_deref());
     writer.i32(value.rebalance_timeout_ms);
     writer.nullable_name(value.server_assignor.as_deref());
     writer.tagged_fields(u32::from(value.classic.is_some()));
     if let Some(classic) = &value.classic {
-        writer.tagged_field(0, |writer| {
+        writer.tagged(0, |writer| {
             // A nullable struct: present.
             writer.i8(1);
             writer.i32(classic.session_timeout_ms);
-            writer.array(&classic.protocols, |writer, protocol| {
+            writer.elements(&classic.protocols, |writer, protocol| {
                 writer.name(&protocol.name);
                 writer.bytes(&protocol.metadata);
                 writer.tagged_fields(0);
@@ -396,10 +396,10 @@ fn decode_classic_member(reader: &mut Reader<'_>) -> Read<Option<ClassicMemberVa
 }
 
 fn encode_target(value: &PartitionsById) -> Bytes {
-    let mut writer = Writer::new(0, true);
-    writer.array(value, |writer, (topic, partitions)| {
+    let mut writer = Writer::begin(0, true);
+    writer.elements(value, |writer, (topic, partitions)| {
         writer.topic_id(*topic);
-        writer.array(partitions, |writer, partition| writer.i32(*partition));
+        writer.elements(partitions, |writer, partition| writer.i32(*partition));
         writer.tagged_fields(0);
     });
     writer.tagged_fields(0);
@@ -421,25 +421,25 @@ fn decode_target(reader: &mut Reader<'_>, _version: i16) -> Read<PartitionsById>
 const TOPIC_BYTES_MIN: usize = 18;
 
 fn encode_current(value: &CurrentAssignmentValue) -> Bytes {
-    let mut writer = Writer::new(0, true);
+    let mut writer = Writer::begin(0, true);
     writer.i32(value.epoch);
     writer.i32(value.previous_epoch);
     writer.i8(value.state);
-    writer.array(&value.assigned, encode_owned);
-    writer.array(&value.pending_revocation, encode_owned);
+    writer.elements(&value.assigned, encode_owned);
+    writer.elements(&value.pending_revocation, encode_owned);
     writer.tagged_fields(0);
     writer.finish()
 }
 
 fn encode_owned(writer: &mut Writer, owned: &OwnedPartitions) {
     writer.topic_id(owned.topic);
-    writer.array(&owned.partitions, |writer, partition| writer.i32(*partition));
+    writer.elements(&owned.partitions, |writer, partition| writer.i32(*partition));
     if owned.assignment_epochs.is_empty() {
         writer.tagged_fields(0);
     } else {
         writer.tagged_fields(1);
-        writer.tagged_field(0, |writer| {
-            writer.array(&owned.assignment_epochs, |writer, epoch| writer.i32(*epoch));
+        writer.tagged(0, |writer| {
+            writer.elements(&owned.assignment_epochs, |writer, epoch| writer.i32(*epoch));
         });
     }
 }
@@ -478,8 +478,8 @@ fn decode_owned(reader: &mut Reader<'_>) -> Read<OwnedPartitions> {
 }
 
 fn encode_regex(value: &RegularExpressionValue) -> Bytes {
-    let mut writer = Writer::new(0, true);
-    writer.array(&value.topics, |writer, topic| writer.name(topic));
+    let mut writer = Writer::begin(0, true);
+    writer.elements(&value.topics, |writer, topic| writer.name(topic));
     writer.i64(value.version);
     writer.i64(value.timestamp);
     writer.tagged_fields(0);

@@ -1,11 +1,12 @@
 //! The primitive types of Kafka's schemas, in the old form and the compact one of flexible versions (KIP-482).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use uuid::Uuid;
 
 use super::codec::{RecordError, RecordProblem};
 use crate::coordinator::group::command::Name;
 use crate::protocol::varint;
+pub(super) use crate::protocol::writer::Writer;
 use crate::types::TopicId;
 
 /// Key or value being read. Counts and lengths are checked against the bytes that remain before anything is reserved.
@@ -173,101 +174,56 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Key or value being written.
-#[derive(Debug)]
-pub(super) struct Writer {
-    buffer: BytesMut,
-    flexible: bool,
-}
-
+/// What keys and values need beside the primitive types of messages.
 impl Writer {
     /// Begins with the type of a key or the version of a value.
-    pub(super) fn new(prefix: i16, flexible: bool) -> Self {
-        let mut buffer = BytesMut::with_capacity(64);
-        buffer.put_i16(prefix);
-        Self { buffer, flexible }
+    pub(super) fn begin(prefix: i16, flexible: bool) -> Self {
+        let mut writer = Self::new(64, flexible);
+        writer.i16(prefix);
+        writer
     }
 
     pub(super) fn finish(self) -> Bytes {
         self.buffer.freeze()
     }
 
-    pub(super) fn i8(&mut self, value: i8) {
-        self.buffer.put_i8(value);
-    }
-
-    pub(super) fn i32(&mut self, value: i32) {
-        self.buffer.put_i32(value);
-    }
-
-    pub(super) fn i64(&mut self, value: i64) {
-        self.buffer.put_i64(value);
-    }
-
     pub(super) fn topic_id(&mut self, value: TopicId) {
-        self.buffer.put_slice(value.uuid().as_bytes());
+        self.uuid(value.uuid());
     }
 
     pub(super) fn name(&mut self, value: &str) {
         self.nullable_name(Some(value));
     }
 
-    /// A text or null. The old form has room for [`super::NAME_BYTES_MAX`]: a longer one, which no shard lets in, is cut.
+    /// A text or null. The old form has room for [`super::NAME_BYTES_MAX`]: a longer one, which no shard lets in, is cut. The compact
+    /// form has room for all.
     pub(super) fn nullable_name(&mut self, value: Option<&str>) {
         if self.flexible {
             self.length_32(value.map(str::len));
             self.buffer.put_slice(value.unwrap_or_default().as_bytes());
         } else {
-            let value =
-                value.map(|text| text.get(..text.floor_char_boundary(super::NAME_BYTES_MAX)).unwrap_or(text));
-            let length = value.map_or(-1, |text| i16::try_from(text.len()).unwrap_or(i16::MAX));
-            self.buffer.put_i16(length);
-            self.buffer.put_slice(value.unwrap_or_default().as_bytes());
+            self.nullable_string(value);
         }
     }
 
     pub(super) fn bytes(&mut self, value: &[u8]) {
-        self.length_32(Some(value.len()));
+        self.bytes_length(value.len());
         self.buffer.put_slice(value);
     }
 
-    pub(super) fn array<T>(&mut self, elements: &[T], write: impl Fn(&mut Self, &T)) {
-        self.length_32(Some(elements.len()));
+    /// An array of what `write` writes of each element.
+    pub(super) fn elements<T>(&mut self, elements: &[T], write: impl Fn(&mut Self, &T)) {
+        self.array(elements.len());
         for element in elements {
             write(self, element);
         }
     }
 
-    /// The number of tagged fields that follow; nothing in versions that have none.
-    pub(super) fn tagged_fields(&mut self, fields: u32) {
-        if self.flexible {
-            self.varint(fields);
-        }
-    }
-
-    /// One tagged field.
-    pub(super) fn tagged_field(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
-        self.varint(tag);
-        let mut value = Self { buffer: BytesMut::new(), flexible: self.flexible };
+    /// One tagged field, of what `write` writes.
+    pub(super) fn tagged(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
+        let mut value = Self::new(0, self.flexible);
         write(&mut value);
-        self.varint(u32::try_from(value.buffer.len()).unwrap_or(u32::MAX));
+        self.tagged_field(tag, value.buffer.len());
         self.buffer.put_slice(&value.buffer);
-    }
-
-    fn length_32(&mut self, length: Option<usize>) {
-        match (self.flexible, length) {
-            (true, None) => self.varint(0),
-            (true, Some(length)) => self.varint(u32::try_from(length.saturating_add(1)).unwrap_or(u32::MAX)),
-            (false, None) => self.i32(-1),
-            (false, Some(length)) => self.i32(i32::try_from(length).unwrap_or(i32::MAX)),
-        }
-    }
-
-    fn varint(&mut self, mut value: u32) {
-        while value >= 0x80 {
-            self.buffer.put_u8((value & 0x7f) as u8 | 0x80);
-            value >>= 7;
-        }
-        self.buffer.put_u8((value & 0x7f) as u8);
     }
 }
