@@ -9,6 +9,7 @@ use super::load::LoadOptions;
 use super::merge::Settings;
 use super::origin::Origin;
 use super::problem::Problem;
+use super::replication::{self, ReplicationConfig};
 use super::{listeners, machine, template};
 use crate::types::{BrokerId, Millis};
 
@@ -61,6 +62,8 @@ pub struct BrokerConfig {
     pub num_recovery_threads_per_data_dir: usize,
     /// `group.*` and `offsets.*`.
     pub groups: GroupConfig,
+    /// `replica.*` and how leaderships move.
+    pub replication: ReplicationConfig,
     /// `cluster.name`.
     pub cluster_name: String,
     /// `cluster.id`, for a new cluster.
@@ -203,6 +206,7 @@ pub fn build(options: &LoadOptions, settings: &Settings, problems: &mut Vec<Prob
         producer_id_expiration_ms: settings.integer("producer.id.expiration.ms"),
         num_recovery_threads_per_data_dir: size("num.recovery.threads.per.data.dir"),
         groups: groups::build(settings, problems),
+        replication: replication::build(settings),
         cluster_name: settings.text("cluster.name").unwrap_or_default(),
         cluster_id: cluster_id(settings, problems),
         etcd: etcd(settings, problems),

@@ -24,6 +24,7 @@ mod placeholder;
 pub mod problem;
 mod properties;
 pub mod registry;
+mod replication;
 pub mod sample;
 mod template;
 #[cfg(test)]
@@ -45,5 +46,6 @@ pub use load::{Config, LoadOptions, ReadText, inspect, load};
 pub use merge::{Flag, Setting, Settings};
 pub use origin::{Mode, Origin};
 pub use problem::{ConfigErrors, Problem};
+pub use replication::ReplicationConfig;
 pub use topic::{CompressionType, TopicConfig};
 pub use topic_values::Dynamic;

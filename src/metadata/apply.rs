@@ -217,6 +217,8 @@ impl Builder {
                     directories: live.directories,
                     version: live.version,
                     draining: live.draining,
+                    stopping: live.stopping,
+                    mod_revision,
                 };
                 image.brokers.insert(*id, Arc::new(broker));
             }

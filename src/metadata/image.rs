@@ -70,8 +70,12 @@ pub struct BrokerImage {
     pub directories: Vec<Uuid>,
     /// Version of ketcd.
     pub version: String,
-    /// It is stopping: no new leaderships, no additions to an ISR (KIP-841).
+    /// It takes no new leaderships.
     pub draining: bool,
+    /// It is about to end: no additions to an ISR (KIP-841).
+    pub stopping: bool,
+    /// `mod_revision` of the registration: it moves when one of the flags does, the epoch does not.
+    pub mod_revision: i64,
 }
 
 /// Where clients of one listener reach a broker.
@@ -138,6 +142,17 @@ pub struct PartitionImage {
     pub partition_epoch: PartitionEpoch,
 }
 
+/// What an entry of an ISR or ELR is worth now (`etcd.md`: entries name process lifetimes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was lost since, and the broker is there.
+    Counting,
+    /// Nothing is known to be lost, and the broker is away: it may come back intact.
+    Unknown,
+    /// The broker's data may have lost something since.
+    Refuted,
+}
+
 /// What a dynamic configuration belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConfigEntity {
@@ -168,6 +183,24 @@ impl ClusterImage {
         let unknown = self.partition_extras.get(&(topic, partition));
         let unknown = unknown.map(|unknown| unknown.as_ref().clone()).unwrap_or_default();
         Some(Record::with_unknown(PartitionValue::from(image.as_ref()), unknown))
+    }
+
+    /// What `entry` is worth. An entry without a recorded lifetime (epoch 0) is refuted.
+    #[must_use]
+    pub fn standing(&self, entry: ReplicaEntry) -> Standing {
+        if entry.epoch.get() <= 0 || self.intact.get(&entry.id).is_some_and(|since| *since > entry.epoch) {
+            Standing::Refuted
+        } else if self.brokers.get(&entry.id).is_some_and(|live| live.epoch >= entry.epoch) {
+            Standing::Counting
+        } else {
+            Standing::Unknown
+        }
+    }
+
+    /// That very lifetime goes on.
+    #[must_use]
+    pub fn lives(&self, entry: ReplicaEntry) -> bool {
+        self.brokers.get(&entry.id).is_some_and(|live| live.epoch == entry.epoch)
     }
 
     /// The dynamic configuration of `entity`, if it has any.

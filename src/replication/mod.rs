@@ -1,10 +1,16 @@
-//! A partition as its leader sees it: role and epoch, high watermark, who waits for it.
+//! Replication of partitions: who leads, what is committed, who is in sync, who waits for it.
 //!
-//! This room decides whether an append or a read is allowed and when a record counts as committed. It knows the log below it and
-//! nothing of requests, sockets or etcd: the broker tells it what the image says ([`Partition::apply`]).
+//! The cores decide and do nothing: [`leader`] (high watermark, ISR), [`follower`] (where to fetch, how far to cut), [`election`]
+//! (ballots, hand-overs), [`members`] (ISR and ELR of a record). They see the image and offsets, never a log, a socket or etcd, and
+//! run in the simulation as they run here. [`partition`] is the shell: one partition of this broker, its log, its role and the core
+//! of the role under one lock.
 //!
-//! Read first: [`partition`].
+//! Read first: [`leader`], then [`election`], then [`partition`].
 
+pub mod election;
+pub mod follower;
+pub mod leader;
+pub mod members;
 pub mod partition;
 pub mod wait;
 

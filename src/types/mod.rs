@@ -10,6 +10,7 @@ pub mod clock;
 pub mod ids;
 pub mod names;
 pub mod random;
+pub mod seeded;
 
 pub use clock::{Clock, Millis};
 pub use ids::{

@@ -205,7 +205,11 @@ async fn resumed(node: &Node, etcd: &RealEtcd) {
         if registered && leads && node.metric("ketcd_metadata_reachable") == 1.0 {
             break;
         }
-        assert!(Instant::now() < deadline, "registered: {registered}, controller: {leads}\n{}", node.output());
+        assert!(
+            Instant::now() < deadline,
+            "registered: {registered}, controller: {leads}\n{}",
+            node.output()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(node.admin("/readyz?verbose").1.contains("etcd ok: reachable"));

@@ -33,9 +33,12 @@ pub struct BrokerLiveValue {
     pub directories: Vec<Uuid>,
     /// Version of ketcd.
     pub version: String,
-    /// It is stopping (KIP-841).
+    /// It hands its leaderships over and takes no new ones.
     #[serde(default)]
     pub draining: bool,
+    /// It is about to end: it leaves every ISR and enters none (KIP-841, rule U5).
+    #[serde(default)]
+    pub stopping: bool,
 }
 
 /// Value of `brokers/meta/<id>`.
@@ -116,6 +119,7 @@ mod tests {
             directories: vec![Uuid::from_u128(2)],
             version: "0.1.0".into(),
             draining: true,
+            stopping: true,
         };
         let record = Record::new(value);
         assert_eq!(Record::decode(&record.encode()), Ok(record));

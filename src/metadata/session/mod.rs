@@ -326,6 +326,8 @@ mod tests {
                 directories: vec![],
                 version: String::new(),
                 draining: false,
+                stopping: false,
+                mod_revision: epoch,
             };
             image.brokers.insert(BrokerId(1), Arc::new(broker));
         }

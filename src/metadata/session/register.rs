@@ -109,6 +109,7 @@ impl Registrar {
             directories: registration.directories.clone(),
             version: registration.version.clone(),
             draining: false,
+            stopping: false,
         })
     }
 

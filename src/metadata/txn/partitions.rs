@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{Key, Keys, PartitionValue, Record};
-use crate::types::{PartitionEpoch, TopicId};
+use crate::types::{BrokerId, ControllerEpoch, PartitionEpoch, TopicId};
 
 use super::{BYTES_MAX, COMPARES_MAX, Guard, GuardedTxn, OPERATIONS_MAX};
 
@@ -22,6 +22,20 @@ pub enum Reliance {
     Intact(ReplicaEntry),
     /// That lifetime's data is refuted.
     Refuted(ReplicaEntry),
+    /// The registration stands as it was read, flags included: the broker lives on and does not stop (KIP-841, KIP-903).
+    Unchanged {
+        /// The broker.
+        broker: BrokerId,
+        /// `mod_revision` of its registration.
+        mod_revision: i64,
+    },
+    /// The sender is still the controller (rule E2).
+    Controls {
+        /// The lease of its candidacy.
+        lease: i64,
+        /// `create_revision` of its candidate key.
+        epoch: ControllerEpoch,
+    },
 }
 
 /// A change of one partition's record.
@@ -112,6 +126,12 @@ fn guards_of(keys: &Keys, change: &PartitionChange) -> Vec<Guard> {
         Reliance::Refuted(entry) => {
             Guard::ChangedAfter(keys.bytes(&Key::BrokerIntact(entry.id)), entry.epoch.get())
         }
+        Reliance::Unchanged { broker, mod_revision } => {
+            Guard::ChangedAt(keys.bytes(&Key::BrokerLive(*broker)), *mod_revision)
+        }
+        Reliance::Controls { lease, epoch } => {
+            Guard::CreatedAt(keys.bytes(&Key::Candidate(*lease)), epoch.get())
+        }
     }));
     guards
 }
@@ -135,7 +155,7 @@ fn identity(guard: &Guard) -> (Vec<u8>, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch};
+    use crate::types::{BrokerEpoch, LeaderEpoch};
 
     fn change(partition: i32, read: i64, relies_on: Vec<Reliance>) -> PartitionChange {
         let value = PartitionValue {

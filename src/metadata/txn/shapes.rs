@@ -255,6 +255,7 @@ mod tests {
             directories: vec![],
             version: String::new(),
             draining: false,
+            stopping: false,
         });
         let keys = Keys::under("/k");
         let txn = register(&keys, BrokerId(1), &value, 77, true, ClusterKey::Stands(b"x".to_vec()));

@@ -1,0 +1,222 @@
+//! Who leads a partition next: ballots, hand-overs and reassignments as changes of its record (rules E1, E10, U1 to U5). Pure.
+//!
+//! A ballot is decided from one image and compares everything it rests on: the winner is the first valid one that etcd takes.
+
+use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry, Standing};
+use crate::metadata::txn::partitions::{PartitionChange, Reliance};
+use crate::types::seeded::{Bug, seeded};
+use crate::types::{BrokerId, LeaderEpoch, TopicId};
+
+use super::members;
+
+/// On what grounds a candidate may lead (rule U1), best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grounds {
+    /// It is in sync.
+    InSync,
+    /// It is eligible (KIP-966).
+    Eligible,
+    /// It was the last to lead, and everybody else has lost something.
+    LastKnownLeader,
+    /// Nobody better is there, and the topic allows it: records may be lost.
+    Unclean,
+}
+
+/// What the topic's configuration says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ElectionRules {
+    /// `min.insync.replicas` as configured.
+    pub min_insync_replicas: usize,
+    /// `unclean.leader.election.enable`, or an operator's ElectLeaders of type UNCLEAN.
+    pub unclean: bool,
+}
+
+/// A candidacy for one partition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ballot {
+    /// The change to send.
+    pub change: PartitionChange,
+    /// On what grounds.
+    pub grounds: Grounds,
+    /// How many better placed candidates there are: they try first.
+    pub rank: usize,
+}
+
+/// The leader of `state` is gone, by `image`: there is none, or its lifetime is over. With a single replica every lifetime of its
+/// broker leads.
+#[must_use]
+pub fn is_vacant(image: &ClusterImage, state: &PartitionImage) -> bool {
+    match state.leader {
+        None => true,
+        Some(leader) if state.replicas.as_slice() == [leader.id] => false,
+        Some(leader) => !image.lives(leader),
+    }
+}
+
+/// My ballot for a partition, if its leader is gone and I may campaign (rule E10).
+#[must_use]
+pub fn ballot(
+    image: &ClusterImage,
+    topic: TopicId,
+    partition: i32,
+    me: ReplicaEntry,
+    rules: ElectionRules,
+) -> Option<Ballot> {
+    let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
+    let state = entry.partitions.get(usize::try_from(partition).ok()?)?;
+    if !is_vacant(image, state) || !can_lead(image, me, state) {
+        return None;
+    }
+    let min_isr = members::effective_min_isr(rules.min_insync_replicas, state.replicas.len());
+    let (grounds, rank) = grounds(image, state, me, rules.unclean)?;
+    let counting = |entry: &&ReplicaEntry| image.standing(**entry) == Standing::Counting;
+    let isr: Vec<ReplicaEntry> = match grounds {
+        Grounds::InSync => state.isr.iter().filter(counting).copied().collect(),
+        Grounds::Eligible => {
+            let mine = state.elr.iter().filter(|entry| entry.id == me.id);
+            state.isr.iter().filter(counting).chain(mine).copied().collect()
+        }
+        Grounds::LastKnownLeader | Grounds::Unclean => vec![me],
+    };
+    let unclean = grounds >= Grounds::LastKnownLeader;
+    let elr = if unclean { Vec::new() } else { members::next_elr(image, state, &isr, min_isr) };
+    let mut relies_on = vec![Reliance::Lives(me)];
+    relies_on.extend(state.leader.map(Reliance::Over));
+    if grounds == Grounds::LastKnownLeader {
+        relies_on.extend(state.isr.iter().chain(&state.elr).map(|entry| Reliance::Refuted(*entry)));
+    } else if !unclean {
+        relies_on.extend(members::intact(isr.iter().chain(&elr)));
+    }
+    let why = format!("broker {} elected: {}", me.id, reason(grounds));
+    let change = members::change(image, topic, partition, relies_on, |value| {
+        value.leader = Some(me);
+        value.leader_epoch = next(state.leader_epoch);
+        value.isr = isr;
+        value.elr = elr;
+        value.last_known_leader = None;
+        value.recovering = unclean;
+        value.why = why;
+    })?;
+    Some(Ballot { change, grounds, rank })
+}
+
+const fn reason(grounds: Grounds) -> &'static str {
+    match grounds {
+        Grounds::InSync => "in sync, the leader is gone",
+        Grounds::Eligible => "eligible, the leader is gone",
+        Grounds::LastKnownLeader => "the last known leader, all others lost data",
+        Grounds::Unclean => "UNCLEAN, records may be lost",
+    }
+}
+
+const fn next(epoch: LeaderEpoch) -> LeaderEpoch {
+    LeaderEpoch(epoch.get().saturating_add(1))
+}
+
+/// This very lifetime is registered, takes leaderships, and is a replica (rule B3).
+fn can_lead(image: &ClusterImage, me: ReplicaEntry, state: &PartitionImage) -> bool {
+    let live = image.brokers.get(&me.id).filter(|live| live.epoch == me.epoch);
+    live.is_some_and(|live| !live.draining && !live.stopping) && state.replicas.contains(&me.id)
+}
+
+/// On what grounds I may campaign, and how many others are ahead of me (rule U1).
+fn grounds(
+    image: &ClusterImage,
+    state: &PartitionImage,
+    me: ReplicaEntry,
+    unclean: bool,
+) -> Option<(Grounds, usize)> {
+    let electable = |entry: &ReplicaEntry| {
+        let live = image.brokers.get(&entry.id).is_some_and(|live| !live.draining && !live.stopping);
+        live && image.standing(*entry) == Standing::Counting
+    };
+    let entry_of =
+        |entries: &[ReplicaEntry], id: BrokerId| entries.iter().find(|entry| entry.id == id).copied();
+    let rank_in = |entries: &[ReplicaEntry]| {
+        let ahead = state.replicas.iter().take_while(|id| **id != me.id);
+        ahead.filter(|id| entry_of(entries, **id).is_some_and(|entry| electable(&entry))).count()
+    };
+    if entry_of(&state.isr, me.id).is_some_and(|entry| electable(&entry)) {
+        return Some((Grounds::InSync, rank_in(&state.isr)));
+    }
+    let ahead = state.isr.iter().filter(|entry| electable(entry)).count();
+    if entry_of(&state.elr, me.id).is_some_and(|entry| electable(&entry)) {
+        return Some((Grounds::Eligible, ahead + rank_in(&state.elr)));
+    }
+    let others = state.isr.iter().chain(&state.elr);
+    let all_refuted = others.clone().all(|entry| match image.standing(*entry) {
+        Standing::Refuted => true,
+        Standing::Unknown => seeded(Bug::U1UnknownIgnored),
+        Standing::Counting => seeded(Bug::U1LastKnownFirst),
+    });
+    let last_known = state.last_known_leader.or(state.leader.map(|leader| leader.id));
+    if all_refuted && last_known == Some(me.id) {
+        return Some((Grounds::LastKnownLeader, 0));
+    }
+    let nobody_better = others.clone().all(|entry| !electable(entry));
+    (unclean && nobody_better).then(|| {
+        let ahead = state.replicas.iter().take_while(|id| **id != me.id);
+        (Grounds::Unclean, ahead.filter(|id| image.brokers.contains_key(id)).count())
+    })
+}
+
+/// Who may take a leadership over from `from` at once: in sync, there, taking leaderships; the most preferred one.
+#[must_use]
+pub fn successor(image: &ClusterImage, state: &PartitionImage, from: BrokerId) -> Option<BrokerId> {
+    state.replicas.iter().copied().find(|id| *id != from && may_take_over(image, state, *id))
+}
+
+/// Rule U4: only a replica of the ISR is handed a leadership.
+#[must_use]
+pub fn may_take_over(image: &ClusterImage, state: &PartitionImage, id: BrokerId) -> bool {
+    let live = image.brokers.get(&id).is_some_and(|live| !live.draining && !live.stopping);
+    let mut mine = state.isr.iter().filter(|entry| entry.id == id);
+    live && (mine.any(|entry| image.standing(*entry) == Standing::Counting) || seeded(Bug::U4OutsideIsr))
+}
+
+/// A leadership to be handed over.
+#[derive(Debug, Clone, Copy)]
+pub struct HandOver<'a> {
+    /// To whom: must be able to take it ([`may_take_over`]).
+    pub to: BrokerId,
+    /// What proves the sender's right: the leader's lifetime or the controller's candidacy.
+    pub sender: Reliance,
+    /// The old leader, if it is about to end: it leaves the ISR (rule U5).
+    pub leaving: Option<BrokerId>,
+    /// `min.insync.replicas` as configured.
+    pub min_insync_replicas: usize,
+    /// Why, for the record.
+    pub why: &'a str,
+}
+
+/// The change that hands a leadership over; `None` if [`HandOver::to`] cannot take it by `image`.
+#[must_use]
+pub fn hand_over(
+    image: &ClusterImage,
+    topic: TopicId,
+    partition: i32,
+    hand_over: HandOver<'_>,
+) -> Option<PartitionChange> {
+    let HandOver { to, sender, leaving, min_insync_replicas, why } = hand_over;
+    let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
+    let state = entry.partitions.get(usize::try_from(partition).ok()?)?;
+    if !may_take_over(image, state, to) {
+        return None;
+    }
+    let live = image.brokers.get(&to)?;
+    let min_isr = members::effective_min_isr(min_insync_replicas, state.replicas.len());
+    let stays =
+        |entry: &&ReplicaEntry| Some(entry.id) != leaving && image.standing(**entry) != Standing::Refuted;
+    let isr: Vec<ReplicaEntry> = state.isr.iter().filter(stays).copied().collect();
+    let elr = members::next_elr(image, state, &isr, min_isr);
+    let mut relies_on = vec![sender, Reliance::Unchanged { broker: to, mod_revision: live.mod_revision }];
+    relies_on.extend(members::intact(isr.iter().chain(&elr)));
+    let leader = ReplicaEntry { id: to, epoch: live.epoch };
+    members::change(image, topic, partition, relies_on, |value| {
+        value.leader = Some(leader);
+        value.leader_epoch = next(state.leader_epoch);
+        value.isr = isr;
+        value.elr = elr;
+        value.why = why.to_owned();
+    })
+}
