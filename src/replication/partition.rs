@@ -328,6 +328,12 @@ impl Partition {
         self.log.read(from, options)
     }
 
+    /// The record under which this broker uses the log; -1 before the first.
+    #[must_use]
+    pub fn partition_epoch(&self) -> PartitionEpoch {
+        self.role.read().unwrap_or_else(PoisonError::into_inner).partition_epoch
+    }
+
     /// Parks `wait` here until [`Partition::unpark`].
     pub fn park(&self, wait: &Arc<FetchWait>) {
         self.waiters.register(wait);
