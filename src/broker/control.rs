@@ -13,9 +13,9 @@ use tracing::{debug, info, warn};
 use super::Broker;
 use crate::controller::plan::{self, Errand, Task};
 use crate::metadata::PartitionOutcome;
-use crate::metadata::image::ClusterImage;
+use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
-use crate::replication::{partition, reassignment};
+use crate::replication::reassignment;
 use crate::telemetry::replication::{self as numbers, Won};
 use crate::types::random;
 
@@ -74,7 +74,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
 /// What proves that this broker is the controller; `None` if it is not, or others may act as if it were dead: it resigns at once.
 fn proof(broker: &Broker, image: &ClusterImage) -> Option<Reliance> {
     let session = broker.metadata().session();
-    let me = partition::replica_entry(session.broker_id, session.broker_epoch);
+    let me = ReplicaEntry { id: session.broker_id, epoch: session.broker_epoch };
     let acts = session.is_controller() && session.reachable && !broker.metadata().is_fenced();
     acts.then(|| plan::proof(image, me)).flatten()
 }

@@ -7,6 +7,7 @@
 //!
 //! Read first: [`leader`], then [`election`], then [`partition`].
 
+pub mod attention;
 pub mod election;
 pub mod follower;
 pub mod leader;
@@ -15,5 +16,6 @@ pub mod partition;
 pub mod reassignment;
 pub mod wait;
 
-pub use partition::{Appended, Partition, PartitionError, Role};
+pub use attention::Attention;
+pub use partition::{Acks, Appended, Applied, Partition, PartitionError, Role};
 pub use wait::FetchWait;
