@@ -230,7 +230,9 @@ impl Partition {
         let role = if leads {
             Role::Leader { epoch }
         } else {
-            Role::NotLeader { leader: partition.leader.map(|leader| leader.id), epoch }
+            // An earlier lifetime of this broker is nobody to turn to.
+            let leader = partition.leader.map(|leader| leader.id).filter(|leader| *leader != me.id);
+            Role::NotLeader { leader, epoch }
         };
         let mut state = self.write_role();
         if (epoch, partition.partition_epoch) < (state.role.epoch(), state.partition_epoch) {
