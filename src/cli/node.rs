@@ -243,6 +243,7 @@ fn metadata_options(
     let mut options = MetadataOptions::new(connection, &keys.cluster_name, registration, state_dir(keys));
     options.prefix = Some(keys.etcd.prefix.clone());
     options.session_ttl = keys.etcd.session_ttl;
+    options.start_timeout = keys.etcd.start_timeout;
     options.known_cluster_id = log_dirs.cluster_id();
     options.accept_rollback = keys.etcd.accept_rollback;
     options.allow_kubernetes = keys.etcd.allow_kubernetes;
