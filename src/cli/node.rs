@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
-use crate::broker::{Broker, isr, reconcile};
+use crate::broker::{Broker, control, departed, isr, reconcile, seen};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -73,7 +73,10 @@ impl Node {
         tasks.spawn(Arc::clone(broker.groups()).run_timers(stop.clone()));
         tasks.spawn(isr::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(seen::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(control::run(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
+        departed::remove_unopened(&broker, &broker.image());
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);
         let admin = match keys.admin_listen {

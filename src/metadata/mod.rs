@@ -342,6 +342,24 @@ impl Metadata {
         done.unwrap_or_else(|error| vec![PartitionOutcome::NotSent(error); count])
     }
 
+    /// Writes where this broker is reached, so that it is known when its registration has ended.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`]; said again it does no harm.
+    pub async fn note_seen(&self) -> Result<(), MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.note_seen().await }).await?
+    }
+
+    /// Forgets a broker that is not registered.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotFound`]; [`MetadataError::Invalid`] while it is alive; and as [`Metadata::create_topic`].
+    pub async fn forget_broker(&self, id: BrokerId) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.forget_broker(id).await }).await?
+    }
+
     /// Replaces the dynamic configuration of `entity` by what `change` makes of the current one. `change` decides anew after each
     /// conflict with another writer. A topic must exist; other entities need not.
     ///

@@ -204,6 +204,12 @@ impl Partition {
         }
     }
 
+    /// The record under which this broker uses the log; -1 before the first.
+    #[must_use]
+    pub fn partition_epoch(&self) -> PartitionEpoch {
+        self.read_role().partition_epoch
+    }
+
     fn read_role(&self) -> RwLockReadGuard<'_, State> {
         self.role.read().unwrap_or_else(PoisonError::into_inner)
     }
