@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
-use crate::broker::{Broker, reconcile};
+use crate::broker::{Broker, isr, reconcile};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -71,6 +71,7 @@ impl Node {
         let tasks = TaskTracker::new();
         tasks.spawn(reconcile::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(Arc::clone(broker.groups()).run_timers(stop.clone()));
+        tasks.spawn(isr::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
         warn_of_strangers(&broker);
