@@ -164,6 +164,7 @@ fn open_log_dirs(config: &Config, node_id: BrokerId, clock: &Clock) -> anyhow::R
     let options = LogOptions {
         producer_id_expiration_ms: keys.producer_id_expiration_ms,
         retention_check_interval_ms: keys.log_retention_check_interval_ms,
+        high_watermark_checkpoint_interval: keys.replication.high_watermark_checkpoint_interval,
         cleaner: config.cleaner(&Dynamic::default()),
         ..LogOptions::default()
     };
