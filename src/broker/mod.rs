@@ -2,11 +2,13 @@
 //!
 //! [`Broker`] is what handlers reach through: the metadata, the partitions that this broker holds, the fetch sessions, the
 //! configuration. [`reconcile`] turns changes of the image into opened logs and roles; [`fetch`] reads many partitions at once and
-//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs.
+//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs; [`elect`] wins leaderships and
+//! hands them over.
 //!
 //! Read first: [`Broker`], then [`reconcile`].
 
 pub mod configs;
+pub mod elect;
 pub mod fetch;
 pub mod groups;
 pub mod lag;
@@ -38,6 +40,7 @@ pub struct Broker {
     sessions: sessions::FetchSessions,
     groups: Arc<GroupCoordinator>,
     creating: groups::Creating,
+    elections: elect::Elections,
     clock: Clock,
     /// Revision of the newest image that reconcile has carried out.
     applied: watch::Sender<i64>,
@@ -57,6 +60,7 @@ impl Broker {
             sessions: sessions::FetchSessions::new(slots),
             groups,
             creating: groups::Creating::default(),
+            elections: elect::Elections::default(),
             clock,
             applied: watch::Sender::new(0),
         })
@@ -108,6 +112,12 @@ impl Broker {
     #[must_use]
     pub const fn groups(&self) -> &Arc<GroupCoordinator> {
         &self.groups
+    }
+
+    /// What this broker does about leaderships.
+    #[must_use]
+    pub const fn elections(&self) -> &elect::Elections {
+        &self.elections
     }
 
     /// The time.

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+
 use super::merge::Settings;
+use super::registry::BROKER_KEYS;
+use super::value::Value;
+use super::{Config, Dynamic};
 
 /// What replication runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,5 +58,14 @@ pub(super) fn build(settings: &Settings) -> ReplicationConfig {
         leader_imbalance_check_interval: seconds("leader.imbalance.check.interval.seconds"),
         controlled_shutdown: settings.boolean("controlled.shutdown.enable"),
         inter_broker_listener: settings.text("inter.broker.listener.name"),
+    }
+}
+
+impl Config {
+    /// `ketcd.draining` under the dynamic values of this broker.
+    #[must_use]
+    pub fn is_draining(&self, dynamic: &Dynamic<'_>) -> bool {
+        let key = BROKER_KEYS.get("ketcd.draining").expect("a key of the registry");
+        matches!(self.effective(key, dynamic).0, Some(Value::Boolean(true)))
     }
 }

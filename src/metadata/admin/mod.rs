@@ -4,6 +4,7 @@ pub(super) mod audit;
 pub(super) mod configs;
 pub(super) mod partitions;
 pub(super) mod producer_ids;
+pub(super) mod sessions;
 pub(super) mod topics;
 
 use std::sync::Arc;
