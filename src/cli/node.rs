@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
 use crate::broker::elect::{self, drain, evidence};
-use crate::broker::{Broker, reconcile};
+use crate::broker::{Broker, isr, reconcile};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -78,6 +78,7 @@ impl Node {
         tasks.spawn(elect::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(drain::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(evidence::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(isr::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
         warn_of_strangers(&broker);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-
 use super::merge::Settings;
 use super::registry::BROKER_KEYS;
 use super::value::Value;

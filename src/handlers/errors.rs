@@ -19,6 +19,10 @@ pub const fn of_partition(error: &PartitionError) -> ErrorCode {
         PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         PartitionError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        PartitionError::NotEnoughReplicasAfterAppend { .. } => ErrorCode::NotEnoughReplicasAfterAppend,
+        PartitionError::TimedOut { .. } => ErrorCode::RequestTimedOut,
+        // As Kafka answers a replica that it does not know, or an earlier lifetime of one (rule L9).
+        PartitionError::NotFollowing { .. } | PartitionError::Follower(_) => ErrorCode::NotLeaderOrFollower,
         PartitionError::Append(error) => of_append(error),
         PartitionError::Read(error) => of_read(error),
     }
@@ -55,7 +59,6 @@ pub const fn of_fetch(error: &FetchError) -> ErrorCode {
         FetchError::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
         FetchError::UnknownTopicId => ErrorCode::UnknownTopicId,
         FetchError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        FetchError::NotAReplica => ErrorCode::NotLeaderOrFollower,
         FetchError::Partition(error) => of_partition(error),
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Read first: [`leader`], then [`election`], then [`partition`].
 
+pub mod attention;
 pub mod election;
 pub mod follower;
 pub mod leader;
@@ -14,5 +15,6 @@ pub mod members;
 pub mod partition;
 pub mod wait;
 
-pub use partition::{Appended, Partition, PartitionError, Role};
+pub use attention::Attention;
+pub use partition::{Acks, Appended, Applied, Partition, PartitionError, Role};
 pub use wait::FetchWait;
