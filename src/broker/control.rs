@@ -13,9 +13,9 @@ use tracing::{debug, info, warn};
 use super::Broker;
 use crate::controller::plan::{self, Errand, Task};
 use crate::metadata::PartitionOutcome;
-use crate::metadata::image::ClusterImage;
+use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
-use crate::replication::{partition, reassignment};
+use crate::replication::reassignment;
 use crate::telemetry::replication::{self as numbers, Won};
 use crate::types::random;
 
@@ -74,7 +74,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
 /// What proves that this broker is the controller; `None` if it is not, or others may act as if it were dead: it resigns at once.
 fn proof(broker: &Broker, image: &ClusterImage) -> Option<Reliance> {
     let session = broker.metadata().session();
-    let me = partition::replica_entry(session.broker_id, session.broker_epoch);
+    let me = ReplicaEntry { id: session.broker_id, epoch: session.broker_epoch };
     let acts = session.is_controller() && session.reachable && !broker.metadata().is_fenced();
     acts.then(|| plan::proof(image, me)).flatten()
 }
@@ -103,19 +103,14 @@ fn decide(
     (tasks, changes)
 }
 
-fn change_of(
-    broker: &Broker,
-    image: &ClusterImage,
-    task: &Task,
-    proof: Reliance,
-) -> Option<PartitionChange> {
+fn change_of(broker: &Broker, image: &ClusterImage, task: &Task, proof: Reliance) -> Option<PartitionChange> {
     let min = broker.min_insync_replicas(image, task.topic)?;
     match task.errand {
-        Errand::CompleteReassignment => {
-            reassignment::complete(image, task.topic, task.partition, min, proof)
-                .inspect_err(|wait| debug!(topic = %task.topic, partition = task.partition, %wait, "reassignment goes on"))
-                .ok()?
-        }
+        Errand::CompleteReassignment => reassignment::complete(image, task.topic, task.partition, min, proof)
+            .inspect_err(
+                |wait| debug!(topic = %task.topic, partition = task.partition, %wait, "reassignment goes on"),
+            )
+            .ok()?,
         Errand::PreferLeader => reassignment::prefer(image, task.topic, task.partition, min, proof),
         Errand::TidyElr => reassignment::tidy_elr(image, task.topic, task.partition, min, proof),
     }
