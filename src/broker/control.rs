@@ -103,19 +103,14 @@ fn decide(
     (tasks, changes)
 }
 
-fn change_of(
-    broker: &Broker,
-    image: &ClusterImage,
-    task: &Task,
-    proof: Reliance,
-) -> Option<PartitionChange> {
+fn change_of(broker: &Broker, image: &ClusterImage, task: &Task, proof: Reliance) -> Option<PartitionChange> {
     let min = broker.min_insync_replicas(image, task.topic)?;
     match task.errand {
-        Errand::CompleteReassignment => {
-            reassignment::complete(image, task.topic, task.partition, min, proof)
-                .inspect_err(|wait| debug!(topic = %task.topic, partition = task.partition, %wait, "reassignment goes on"))
-                .ok()?
-        }
+        Errand::CompleteReassignment => reassignment::complete(image, task.topic, task.partition, min, proof)
+            .inspect_err(
+                |wait| debug!(topic = %task.topic, partition = task.partition, %wait, "reassignment goes on"),
+            )
+            .ok()?,
         Errand::PreferLeader => reassignment::prefer(image, task.topic, task.partition, min, proof),
         Errand::TidyElr => reassignment::tidy_elr(image, task.topic, task.partition, min, proof),
     }

@@ -67,11 +67,20 @@ impl Broker {
                     ElectionKind::Preferred => numbers::elected(Won::HandOver),
                     ElectionKind::Unclean => {
                         numbers::elected(Won::Unclean);
-                        warn!(topic = ask.topic, partition = ask.partition, who, "unclean election asked for and done");
+                        warn!(
+                            topic = ask.topic,
+                            partition = ask.partition,
+                            who,
+                            "unclean election asked for and done"
+                        );
                     }
                 }
             }
-            self.audit(who, format!("elected {kind:?} leaders of {elected} partitions"), self.image().revision);
+            self.audit(
+                who,
+                format!("elected {kind:?} leaders of {elected} partitions"),
+                self.image().revision,
+            );
         }
         outcomes.into_iter().map(|outcome| outcome.map(drop)).collect()
     }

@@ -31,7 +31,9 @@ pub enum ReassignError {
     #[error("the replica assignment is not usable: {0}")]
     InvalidAssignment(String),
     /// The number of replicas would change, which the request forbids.
-    #[error("the replication factor is {now}, the assignment has {asked} replicas, and the request does not allow a change of it")]
+    #[error(
+        "the replication factor is {now}, the assignment has {asked} replicas, and the request does not allow a change of it"
+    )]
     FactorChanges {
         /// As it is, moves aside.
         now: usize,
@@ -61,7 +63,11 @@ impl Broker {
         let all: Vec<String> = told.take(TOLD_MAX).map(|(ask, _)| tell(ask)).collect();
         let written = outcomes.iter().filter(|outcome| matches!(outcome, Ok(true))).count();
         if written > 0 {
-            let more = if written > all.len() { format!(" and {} more", written - all.len()) } else { String::new() };
+            let more = if written > all.len() {
+                format!(" and {} more", written - all.len())
+            } else {
+                String::new()
+            };
             self.audit(who, format!("reassigned {}{more}", all.join(", ")), self.image().revision);
         }
         outcomes.into_iter().map(|outcome| outcome.map(drop)).collect()

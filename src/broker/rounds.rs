@@ -28,7 +28,9 @@ impl Broker {
         for round in 1..=ROUNDS {
             let image = self.image();
             let (mut sent, mut changes) = (Vec::new(), Vec::new());
-            for (index, ask) in asks.iter().enumerate().filter(|(index, _)| !done.contains_key(index)).collect::<Vec<_>>() {
+            for (index, ask) in
+                asks.iter().enumerate().filter(|(index, _)| !done.contains_key(index)).collect::<Vec<_>>()
+            {
                 match decide(&image, ask) {
                     Ok(Some(change)) => {
                         sent.push(index);

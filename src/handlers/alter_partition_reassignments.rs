@@ -61,7 +61,10 @@ async fn answer(
         let partitions = topic.partitions.iter().map(|one| {
             let result = ReassignablePartitionResponse::default().with_partition_index(one.partition_index);
             let failure = if repeated.contains(&(&topic.name, one.partition_index)) {
-                Some(Failure::new(ErrorCode::InvalidRequest, "the request names the partition more than once"))
+                Some(Failure::new(
+                    ErrorCode::InvalidRequest,
+                    "the request names the partition more than once",
+                ))
             } else {
                 let failed = outcomes.next().and_then(Result::err);
                 failed.map(|error| Failure::new(errors::of_reassign(&error), error))
@@ -73,7 +76,9 @@ async fn answer(
                 }
             }
         });
-        ReassignableTopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
+        ReassignableTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
     });
     AlterPartitionReassignmentsResponse::default()
         .with_allow_replication_factor_change(allow)

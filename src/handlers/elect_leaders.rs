@@ -74,9 +74,7 @@ async fn answer(
         topics.entry(ask.topic).or_default().push(result);
     }
     let results = topics.into_iter().map(|(topic, results)| {
-        ReplicaElectionResult::default()
-            .with_topic(WireTopicName(text(topic)))
-            .with_partition_result(results)
+        ReplicaElectionResult::default().with_topic(WireTopicName(text(topic))).with_partition_result(results)
     });
     ElectLeadersResponse::default().with_replica_election_results(results.collect())
 }

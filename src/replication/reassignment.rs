@@ -30,7 +30,9 @@ pub enum Refusal {
         missing: Vec<i32>,
     },
     /// Too few in-sync replicas would stay (rule U4).
-    #[error("{stay} in-sync replicas would stay, min.insync.replicas is {required}: wait until more are in sync")]
+    #[error(
+        "{stay} in-sync replicas would stay, min.insync.replicas is {required}: wait until more are in sync"
+    )]
     TooFewInSync {
         /// How many would stay.
         stay: usize,

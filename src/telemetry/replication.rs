@@ -64,7 +64,9 @@ pub(super) fn tell(scrape: &mut Scrape<'_>) {
     );
     scrape.counter(
         "ketcd_replication_isr_failed_changes",
-        &format!("Changes of an ISR that were refused or whose answer was lost ({jmx}FailedIsrUpdatesPerSec)"),
+        &format!(
+            "Changes of an ISR that were refused or whose answer was lost ({jmx}FailedIsrUpdatesPerSec)"
+        ),
         of(&ISR_FAILED),
     );
     let kinds = ["in_sync", "eligible", "last_known_leader", "unclean", "hand_over"];

@@ -34,7 +34,10 @@ impl Admin {
                 }
                 // Said again later, it does no harm.
                 Outcome::Unknown { why } => {
-                    return Err(MetadataError::UnknownOutcome { what: format!("address of broker {id}"), why });
+                    return Err(MetadataError::UnknownOutcome {
+                        what: format!("address of broker {id}"),
+                        why,
+                    });
                 }
             }
         }

@@ -5,6 +5,7 @@ pub(super) mod brokers;
 pub(super) mod configs;
 pub(super) mod partitions;
 pub(super) mod producer_ids;
+pub(super) mod sessions;
 pub(super) mod topics;
 
 use std::sync::Arc;
