@@ -8,7 +8,6 @@ use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry, TopicIm
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::replication::election::{self, ElectionRules};
 use crate::replication::reassignment;
-use crate::telemetry::replication::{self as numbers, Won};
 use tracing::warn;
 
 /// What kind of election is asked for.
@@ -64,9 +63,9 @@ impl Broker {
         if elected > 0 {
             for (ask, _) in asks.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
                 match kind {
-                    ElectionKind::Preferred => numbers::elected(Won::HandOver),
+                    ElectionKind::Preferred => self.elections().note_handed_over(),
                     ElectionKind::Unclean => {
-                        numbers::elected(Won::Unclean);
+                        self.elections().note_unclean();
                         warn!(
                             topic = ask.topic,
                             partition = ask.partition,

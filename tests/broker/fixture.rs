@@ -65,6 +65,11 @@ impl OwnBroker {
         Self { node, address }
     }
 
+    /// Where its embedded store is reached.
+    pub fn etcd(&self) -> String {
+        self.node.etcd_endpoint().expect("a broker with a store of its own")
+    }
+
     pub async fn stop(self) {
         tokio::time::timeout(DEADLINE, self.node.stop()).await.expect("the broker stops");
     }

@@ -66,6 +66,16 @@ pub struct ElectionCounts {
 }
 
 impl Elections {
+    /// A leadership was handed over because a client or the controller wanted it so.
+    pub(super) fn note_handed_over(&self) {
+        self.handed_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An operator's election was held that may have lost records.
+    pub(super) fn note_unclean(&self) {
+        self.unclean.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counters.
     #[must_use]
     pub fn counts(&self) -> ElectionCounts {
