@@ -48,10 +48,8 @@ impl Log {
             Some(Ok(true)) => self.durable(Step::Ready(Ok(()))),
             Some(Err(error)) => Step::Ready(Err(error)),
             Some(Ok(false)) | None => {
-                let step = self.submit(
-                    move |log, state| incoming.write_all(log, state, now),
-                    |error| Err(error.into()),
-                );
+                let step = self
+                    .submit(move |log, state| incoming.write_all(log, state, now), |error| Err(error.into()));
                 self.durable(step)
             }
         }
