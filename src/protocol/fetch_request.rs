@@ -82,7 +82,7 @@ pub struct FetchPartition {
 }
 
 /// A topic that leaves the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForgottenTopic {
     /// Its name; empty from v13 on.
     pub name: StrBytes,
