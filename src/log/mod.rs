@@ -23,7 +23,7 @@ mod clean;
 mod close;
 mod directories;
 mod ends;
-mod epochs;
+pub(crate) mod epochs;
 mod error;
 mod handle;
 mod home;

@@ -273,6 +273,22 @@ impl Leader {
         self.high_watermark
     }
 
+    /// Who counts now: for the simulation's look at the rule U3.
+    #[cfg(test)]
+    pub(crate) fn maximal(&self) -> std::collections::BTreeSet<BrokerId> {
+        self.maximal_isr().collect()
+    }
+
+    /// What rule L1 forbids: positions of an epoch before.
+    #[cfg(test)]
+    pub(crate) fn keep_positions_of(&mut self, older: &Self) {
+        for (id, follower) in &mut self.followers {
+            if let Some(known) = older.followers.get(id) {
+                follower.log_end = known.log_end;
+            }
+        }
+    }
+
     fn may_join(&self, id: BrokerId, follower: &Follower) -> bool {
         follower.may_join && !self.committed.isr.iter().any(|entry| entry.id == id)
     }
