@@ -12,6 +12,7 @@ use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::metadata::{MetadataError, PartitionOutcome};
 use crate::replication::election::{self, HandOver};
+use crate::types::BrokerId;
 
 /// Most hand-overs of one batch: after it the newest image is looked at.
 const HAND_OVERS_MAX: usize = 4_096;
@@ -86,7 +87,10 @@ pub async fn leave(broker: &Broker, limit: Duration) {
     match tokio::time::timeout(limit, leave_in_order(broker)).await {
         Ok(Ok(handed_over)) => {
             let took_ms = broker.clock().elapsed().saturating_sub(begun).as_millis();
-            info!(handed_over, took_ms, "leaderships are handed over, all in-sync sets go on without this broker");
+            info!(
+                handed_over,
+                took_ms, "leaderships are handed over, all in-sync sets go on without this broker"
+            );
         }
         Ok(Err(error)) => warn!(%error, "stopping without having handed over all leaderships"),
         Err(_) => warn!(
@@ -160,11 +164,7 @@ fn hand_overs(
 }
 
 /// Who takes a partition over from `me`, if `me` leads it in this lifetime.
-fn successor(
-    image: &ClusterImage,
-    state: &PartitionImage,
-    me: ReplicaEntry,
-) -> Option<crate::types::BrokerId> {
+fn successor(image: &ClusterImage, state: &PartitionImage, me: ReplicaEntry) -> Option<BrokerId> {
     (state.leader == Some(me)).then(|| election::successor(image, state, me.id)).flatten()
 }
 
@@ -186,9 +186,9 @@ pub(super) fn left_behind(image: &ClusterImage, me: ReplicaEntry) -> usize {
     let topics = image.topics.values().filter(|topic| !topic.deleting);
     let states = topics.flat_map(|topic| &topic.partitions);
     let relies = |state: &&Arc<PartitionImage>| {
-        let led_elsewhere =
-            state.leader.is_some_and(|leader| leader.id != me.id && image.lives(leader));
-        (led_elsewhere && state.isr.iter().any(|entry| entry.id == me.id)) || successor(image, state, me).is_some()
+        let led_elsewhere = state.leader.is_some_and(|leader| leader.id != me.id && image.lives(leader));
+        (led_elsewhere && state.isr.iter().any(|entry| entry.id == me.id))
+            || successor(image, state, me).is_some()
     };
     states.filter(relies).count()
 }

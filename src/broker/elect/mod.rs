@@ -9,8 +9,6 @@ pub mod drain;
 pub mod evidence;
 mod vacant;
 
-
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -151,7 +149,8 @@ async fn campaign(broker: &Broker, vacancies: &mut Vacancies) -> Option<Duration
         let outcomes = broker.metadata().change_partitions(changes).await;
         let then = broker.clock().elapsed();
         for (ballot, outcome) in ballots.iter().zip(&outcomes) {
-            let chance = f64::from(u32::try_from(random::below(CHANCES.into())).unwrap_or(0)) / f64::from(CHANCES);
+            let chance =
+                f64::from(u32::try_from(random::below(CHANCES.into())).unwrap_or(0)) / f64::from(CHANCES);
             vacancies.outcome(ballot, outcome, then, chance);
         }
         tell(broker, &ballots, &outcomes, then.saturating_sub(now));

@@ -21,21 +21,15 @@ impl Admin {
             else {
                 return Err(MetadataError::NotFound { what: format!("registration of broker {id}") });
             };
-            let mut value = Record::<BrokerLiveValue>::decode(&stored.value)
-                .map_err(|why| self.unreadable(&key, why))?;
+            let mut value =
+                Record::<BrokerLiveValue>::decode(&stored.value).map_err(|why| self.unreadable(&key, why))?;
             if has(&value, flags) {
                 return self.visible(stored.mod_revision).await;
             }
             value.value.draining = flags.draining;
             value.value.stopping = flags.stopping;
-            let txn = shapes::change_registration(
-                &self.keys,
-                id,
-                &value,
-                stored.lease,
-                epoch,
-                stored.mod_revision,
-            );
+            let txn =
+                shapes::change_registration(&self.keys, id, &value, stored.lease, epoch, stored.mod_revision);
             match self.submit(txn).await? {
                 Outcome::Applied { revision } => return self.visible(revision).await,
                 Outcome::Rejected { .. } => self.back_off(attempt).await,
