@@ -8,13 +8,19 @@
 //! Read first: [`Broker`], then [`reconcile`].
 
 pub mod configs;
+pub mod control;
+pub mod departed;
 pub mod elect;
+pub mod elections;
 pub mod fetch;
 pub mod groups;
 pub mod isr;
 pub mod lag;
 pub mod partitions;
+pub mod reassignments;
 pub mod reconcile;
+pub mod rounds;
+pub mod seen;
 pub mod sessions;
 pub mod topics;
 

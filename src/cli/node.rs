@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
 use crate::broker::elect::{self, drain, evidence};
-use crate::broker::{Broker, isr, reconcile};
+use crate::broker::{Broker, control, departed, isr, reconcile, seen};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -80,7 +80,10 @@ impl Node {
         tasks.spawn(evidence::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(isr::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(seen::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(control::run(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
+        departed::remove_unopened(&broker, &broker.image());
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);
         let admin = match keys.admin_listen {
@@ -171,6 +174,7 @@ fn open_log_dirs(config: &Config, node_id: BrokerId, clock: &Clock) -> anyhow::R
     let options = LogOptions {
         producer_id_expiration_ms: keys.producer_id_expiration_ms,
         retention_check_interval_ms: keys.log_retention_check_interval_ms,
+        high_watermark_checkpoint_interval: keys.replication.high_watermark_checkpoint_interval,
         cleaner: config.cleaner(&Dynamic::default()),
         ..LogOptions::default()
     };
@@ -253,6 +257,7 @@ fn metadata_options(
     let mut options = MetadataOptions::new(connection, &keys.cluster_name, registration, state_dir(keys));
     options.prefix = Some(keys.etcd.prefix.clone());
     options.session_ttl = keys.etcd.session_ttl;
+    options.start_timeout = keys.etcd.start_timeout;
     options.known_cluster_id = log_dirs.cluster_id();
     options.accept_rollback = keys.etcd.accept_rollback;
     options.allow_kubernetes = keys.etcd.allow_kubernetes;

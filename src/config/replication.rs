@@ -34,7 +34,7 @@ pub struct ReplicationConfig {
     pub leader_imbalance_check_interval: Duration,
     /// `controlled.shutdown.enable`.
     pub controlled_shutdown: bool,
-    /// `inter.broker.listener.name`; `None`: the first listener.
+    /// `inter.broker.listener.name`, in capitals; `None`: `PLAINTEXT` where there is one, else the first listener.
     pub inter_broker_listener: Option<String>,
 }
 
@@ -56,7 +56,9 @@ pub(super) fn build(settings: &Settings) -> ReplicationConfig {
         auto_leader_rebalance: settings.boolean("auto.leader.rebalance.enable"),
         leader_imbalance_check_interval: seconds("leader.imbalance.check.interval.seconds"),
         controlled_shutdown: settings.boolean("controlled.shutdown.enable"),
-        inter_broker_listener: settings.text("inter.broker.listener.name"),
+        inter_broker_listener: settings
+            .text("inter.broker.listener.name")
+            .map(|name| name.to_ascii_uppercase()),
     }
 }
 

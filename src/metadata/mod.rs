@@ -342,6 +342,24 @@ impl Metadata {
         done.unwrap_or_else(|error| vec![PartitionOutcome::NotSent(error); count])
     }
 
+    /// Writes where this broker is reached, so that it is known when its registration has ended.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`]; said again it does no harm.
+    pub async fn note_seen(&self) -> Result<(), MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.note_seen().await }).await?
+    }
+
+    /// Forgets a broker that is not registered.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotFound`]; [`MetadataError::Invalid`] while it is alive; and as [`Metadata::create_topic`].
+    pub async fn forget_broker(&self, id: BrokerId) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.forget_broker(id).await }).await?
+    }
+
     /// Says in this broker's registration that it is draining (it takes no leaderships) or stopping (it leaves every ISR and enters
     /// none, KIP-841). The epoch stays; later registrations of this process say the same.
     ///

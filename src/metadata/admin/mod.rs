@@ -1,6 +1,7 @@
 //! Changes of the cluster's metadata: one file per kind. Each is one Txn, and done when this broker's own image shows it.
 
 pub(super) mod audit;
+pub(super) mod brokers;
 pub(super) mod configs;
 pub(super) mod partitions;
 pub(super) mod producer_ids;

@@ -2,8 +2,8 @@
 
 use crate::metadata::image::{ConfigEntity, ReplicaEntry};
 use crate::metadata::keys::{
-    AuditValue, AutoIdValue, BrokerLiveValue, CandidateValue, ClusterValue, ConfigValue, Key, Keys,
-    ProducerIdsValue, Record, TopicNameValue, TopicValue,
+    AuditValue, AutoIdValue, BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue, ConfigValue,
+    Key, Keys, ProducerIdsValue, Record, TopicNameValue, TopicValue,
 };
 use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId};
 
@@ -46,6 +46,33 @@ pub fn register(
         txn = txn.put(keys.bytes(&Key::BrokerIntact(id)), Vec::new());
     }
     txn
+}
+
+/// Writes what outlives the registration of a broker: the broker itself, while that registration stands.
+#[must_use]
+pub fn put_broker_meta(
+    keys: &Keys,
+    id: BrokerId,
+    value: &Record<BrokerMetaValue>,
+    read: i64,
+    epoch: BrokerEpoch,
+) -> GuardedTxn {
+    let meta = keys.bytes(&Key::BrokerMeta(id));
+    GuardedTxn::new(format!("address of broker {id}"))
+        .when(Guard::CreatedAt(keys.bytes(&Key::BrokerLive(id)), epoch.get()))
+        .when(Guard::ChangedAt(meta.clone(), read))
+        .put(meta, value.encode())
+}
+
+/// Forgets a broker that is not registered. What its data is worth (`intact/<id>`) and its number (`ids/<id>`) stay: both are
+/// never used again for anybody else.
+#[must_use]
+pub fn forget_broker(keys: &Keys, id: BrokerId, read: i64) -> GuardedTxn {
+    let meta = keys.bytes(&Key::BrokerMeta(id));
+    GuardedTxn::new(format!("end of broker {id}"))
+        .when(Guard::CreatedAt(keys.bytes(&Key::BrokerLive(id)), 0))
+        .when(Guard::ChangedAt(meta.clone(), read))
+        .delete(meta)
 }
 
 /// Stores a registration anew with other flags, under the lease that it has: the epoch stays, `mod_revision` moves. `read_revision` is
