@@ -1,6 +1,6 @@
 //! Broker keys of the log on disk.
 
-use super::{Section, later};
+use super::Section;
 use crate::config::key::{Check, Key, Tier, Unit};
 
 pub(super) const SECTIONS: &[Section] = &[
