@@ -10,8 +10,11 @@ use smallvec::SmallVec;
 use super::Broker;
 use super::sessions::{FetchPartition, ResumeAt, TopicKey};
 use crate::log::{Read, ReadError, ReadOptions, Step};
+use crate::metadata::image::ReplicaEntry;
+use crate::replication::follower::{self, FetchFrom};
 use crate::replication::wait::Waiting;
 use crate::replication::{FetchWait, Partition, PartitionError};
+use crate::types::seeded::{Bug, seeded};
 use crate::types::{LeaderEpoch, Offset};
 
 /// Limits and wishes of a fetch.
@@ -25,6 +28,8 @@ pub struct FetchParams {
     pub max_bytes: usize,
     /// Only records below the last stable offset (`read_committed`).
     pub read_committed: bool,
+    /// The lifetime of the follower that asks; `None`: a consumer. Followers read up to the log end.
+    pub follower: Option<ReplicaEntry>,
 }
 
 /// What was read of one partition.
@@ -49,6 +54,8 @@ pub struct PartitionData {
     pub last_stable_offset: Offset,
     /// The first offset kept.
     pub log_start_offset: Offset,
+    /// Where the records end that may be read, as of the read.
+    pub end: Option<Offset>,
     /// Where the client's log parts from ours: its last fetched epoch ends here (KIP-595).
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Where the read ended.
@@ -74,9 +81,6 @@ pub enum FetchError {
         /// Log end offset.
         end: Offset,
     },
-    /// A follower's fetch: nobody but a replica of the partition may send it (rule L9).
-    #[error("the sender is not a replica of the partition")]
-    NotAReplica,
     /// The partition refused.
     #[error(transparent)]
     Partition(#[from] PartitionError),
@@ -100,7 +104,7 @@ pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: Fet
     let deadline = tokio::time::sleep(params.max_wait);
     tokio::pin!(deadline);
     loop {
-        let parked = Parked::new(&resolved, lacking_bytes(&fetched, params));
+        let parked = Parked::new(&resolved, lacking_bytes(&fetched, params), params.follower.is_some());
         if !grew(&resolved, &fetched, params) {
             tokio::select! {
                 biased;
@@ -128,12 +132,20 @@ fn lacking_bytes(fetched: &[Fetched], params: FetchParams) -> i64 {
 type Resolved = (FetchPartition, Result<Arc<Partition>, FetchError>);
 
 fn find(broker: &Broker, asked: &FetchPartition) -> Result<Arc<Partition>, FetchError> {
-    let (topic, unknown) = match &asked.topic {
-        TopicKey::Name(name) => (broker.partitions().topic(name), FetchError::UnknownTopicOrPartition),
-        TopicKey::Id(id) => (broker.partitions().topic_by_id(*id), FetchError::UnknownTopicId),
+    let topic = match &asked.topic {
+        TopicKey::Name(name) => broker.partitions().topic(name),
+        TopicKey::Id(id) => broker.partitions().topic_by_id(*id),
     };
-    let topic = topic.ok_or(unknown)?;
-    topic.partition(asked.index).cloned().ok_or(FetchError::UnknownTopicOrPartition)
+    if let Some(partition) = topic.and_then(|topic| topic.partition(asked.index).cloned()) {
+        return Ok(partition);
+    }
+    let (elsewhere, unknown) = match &asked.topic {
+        TopicKey::Name(name) => {
+            (broker.held_elsewhere(name, asked.index), FetchError::UnknownTopicOrPartition)
+        }
+        TopicKey::Id(id) => (broker.held_elsewhere_by_id(*id, asked.index), FetchError::UnknownTopicId),
+    };
+    Err(elsewhere.map_or(unknown, FetchError::Partition))
 }
 
 /// Reads every partition once. The flag says whether the answer should leave now: enough bytes, or an error.
@@ -164,16 +176,23 @@ async fn read_one(
     params: FetchParams,
     total: usize,
 ) -> Result<PartitionData, FetchError> {
-    partition.check_leader(asked.current_leader_epoch)?;
+    partition.check_leader(asked.current_leader_epoch.filter(|_| !seeded(Bug::L8NoEpochCheck)))?;
     if let Step::Pending(recovered) = partition.ready() {
         recovered.await.map_err(ReadError::from).map_err(PartitionError::from)?;
     }
     let log = partition.log();
+    let position = |offset| FetchFrom { offset, last_fetched_epoch: asked.last_fetched_epoch };
+    let diverging = match (params.follower, Offset::new(asked.fetch_offset)) {
+        (_, None) => None,
+        // What the follower has is counted before the high watermark is told.
+        (Some(follower), Some(offset)) => {
+            partition.fetched_by_follower(follower, position(offset), asked.current_leader_epoch)?
+        }
+        (None, Some(offset)) => follower::divergence(log.as_ref(), position(offset)),
+    };
     let mut data = offsets_of(partition);
-    if let Some(epoch) = asked.last_fetched_epoch
-        && let Some(diverging) = diverging(partition, epoch, asked.fetch_offset)
-    {
-        data.diverging = Some(diverging);
+    if diverging.is_some() {
+        data.diverging = diverging;
         return Ok(data);
     }
     let out_of_range = |log_end_offset| FetchError::OffsetOutOfRange {
@@ -182,7 +201,12 @@ async fn read_one(
         end: log_end_offset,
     };
     let from = Offset::new(asked.fetch_offset).ok_or_else(|| out_of_range(log.log_end_offset()))?;
-    let end = if params.read_committed { data.last_stable_offset } else { data.high_watermark };
+    let end = match params.follower {
+        Some(_) => log.log_end_offset(),
+        None if params.read_committed => data.last_stable_offset,
+        None => data.high_watermark,
+    };
+    data.end = Some(end);
     let room = params.max_bytes.saturating_sub(total);
     let wanted = usize::try_from(asked.max_bytes).unwrap_or(0).min(room);
     if total > 0 && room == 0 {
@@ -222,19 +246,12 @@ fn offsets_of(partition: &Partition) -> PartitionData {
     }
 }
 
-/// Where the client's log leaves ours, if the epoch of its last record ends before its position here (rule L10).
-fn diverging(
-    partition: &Partition,
-    last_fetched: LeaderEpoch,
-    fetch_offset: i64,
-) -> Option<(LeaderEpoch, Offset)> {
-    let (epoch, end) = partition.log().end_offset_for_epoch(last_fetched)?;
-    (epoch < last_fetched || end.get() < fetch_offset).then_some((epoch, end))
-}
-
 /// Whether anything became readable between the read and the registration of the wait.
 fn grew(resolved: &[Resolved], fetched: &[Fetched], params: FetchParams) -> bool {
     resolved.iter().zip(fetched).any(|((_, partition), before)| match (partition, &before.outcome) {
+        (Ok(partition), Ok(data)) if params.follower.is_some() => {
+            data.end.is_some_and(|end| partition.log().log_end_offset() > end)
+        }
         (Ok(partition), Ok(data)) if params.read_committed => {
             partition.log().last_stable_offset() > data.last_stable_offset
         }
@@ -247,22 +264,23 @@ fn grew(resolved: &[Resolved], fetched: &[Fetched], params: FetchParams) -> bool
 struct Parked<'a> {
     wait: Arc<FetchWait>,
     resolved: &'a [Resolved],
+    follower: bool,
 }
 
 impl<'a> Parked<'a> {
-    fn new(resolved: &'a [Resolved], lacking_bytes: i64) -> Self {
+    fn new(resolved: &'a [Resolved], lacking_bytes: i64, follower: bool) -> Self {
         let wait = FetchWait::new(lacking_bytes);
         for partition in partitions(resolved) {
-            partition.park(&wait);
+            partition.park(&wait, follower);
         }
-        Self { wait, resolved }
+        Self { wait, resolved, follower }
     }
 }
 
 impl Drop for Parked<'_> {
     fn drop(&mut self) {
         for partition in partitions(self.resolved) {
-            partition.unpark(&self.wait);
+            partition.unpark(&self.wait, self.follower);
         }
     }
 }

@@ -58,22 +58,14 @@ pub(super) fn coordinator(
 pub(super) fn carry_out(groups: &GroupCoordinator, partitions: &Partitions, image: &Arc<ClusterImage>) {
     let topic = image.topic(OFFSETS_TOPIC);
     let count = topic.map_or(0, |topic| topic.partitions.len());
-    let replicas = |index: i32| {
-        let partition =
-            topic.zip(usize::try_from(index).ok()).and_then(|(topic, index)| topic.partitions.get(index));
-        partition.map_or(1, |partition| partition.replicas.len())
-    };
     let held = partitions.topic(OFFSETS_TOPIC);
     let led = held.iter().flat_map(|topic| topic.partitions()).filter_map(|partition| {
-        let Role::Leader { epoch, .. } = partition.role() else { return None };
+        let Role::Leader { epoch } = partition.role() else { return None };
         Some(Led {
             index: partition.name().partition,
             topic: partition.topic_id(),
             epoch,
-            log: Arc::new(LedLog {
-                partition: Arc::clone(partition),
-                replicas: replicas(partition.name().partition),
-            }),
+            log: Arc::new(LedLog(Arc::clone(partition))),
         })
     });
     groups.lead(i32::try_from(count).unwrap_or(i32::MAX), led.collect());
@@ -81,36 +73,29 @@ pub(super) fn carry_out(groups: &GroupCoordinator, partitions: &Partitions, imag
 }
 
 /// A partition as the coordinator's log.
-struct LedLog {
-    partition: Arc<Partition>,
-    /// A topic of fewer replicas than `min.insync.replicas` asks for needs all of them (`Partition.effectiveMinIsr`): it was made
-    /// when there were fewer brokers.
-    replicas: usize,
-}
+struct LedLog(Arc<Partition>);
 
 impl CoordinatorLog for LedLog {
     fn ready(&self) -> Step<Result<(), LogRefused>> {
-        self.partition
+        self.0
             .ready()
             .map(|ready| ready.map_err(|unusable| LogRefused::Unusable(unusable.to_string().into())))
     }
 
     fn start_offset(&self) -> Offset {
-        self.partition.log().log_start_offset()
+        self.0.log().log_start_offset()
     }
 
     fn end_offset(&self) -> Offset {
-        self.partition.log().log_end_offset()
+        self.0.log().log_end_offset()
     }
 
     fn batch_bytes_max(&self) -> usize {
-        usize::try_from(self.partition.log().config().segment_bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.0.log().config().segment_bytes).unwrap_or(usize::MAX)
     }
 
     fn append(&self, batch: Bytes, epoch: LeaderEpoch) -> Step<Result<Offset, LogRefused>> {
-        let asked = usize::try_from(self.partition.log().config().min_insync_replicas).unwrap_or(usize::MAX);
-        let required = asked.min(self.replicas);
-        self.partition.append_as_coordinator(batch, epoch, required).map(move |appended| match appended {
+        self.0.append_as_coordinator(batch, epoch).map(move |appended| match appended {
             Ok(info) => Ok(info.last_offset.advance(1)),
             Err(error) => Err(refused(&error, epoch)),
         })
@@ -118,26 +103,28 @@ impl CoordinatorLog for LedLog {
 
     fn read(&self, from: Offset, end: Offset, max_bytes: usize) -> Step<Result<Vec<Bytes>, LogRefused>> {
         let options = ReadOptions { max_bytes, min_one_batch: true, end, cursor: None };
-        self.partition.read(from, options).map(|read| match read {
+        self.0.read(from, options).map(|read| match read {
             Ok(read) => Ok(read.chunks.into_vec()),
             Err(error) => Err(LogRefused::Unusable(error.to_string().into())),
         })
     }
 
     fn committed(&self, end: Offset, epoch: LeaderEpoch) -> Step<Result<(), LogRefused>> {
-        self.partition
-            .committed(end, epoch)
-            .map(move |committed| committed.map_err(|error| refused(&error, epoch)))
+        self.0.committed(end, epoch).map(move |committed| committed.map_err(|error| refused(&error, epoch)))
     }
 }
 
 fn refused(error: &PartitionError, epoch: LeaderEpoch) -> LogRefused {
     match error {
         PartitionError::NotLeader { .. }
+        | PartitionError::NotFollowing { .. }
+        | PartitionError::Follower(_)
         | PartitionError::FencedLeaderEpoch { .. }
         | PartitionError::UnknownLeaderEpoch { .. }
         | PartitionError::Append(AppendError::StaleLeaderEpoch { .. }) => LogRefused::NotLeader(epoch),
-        PartitionError::NotEnoughReplicas { .. } => LogRefused::NotEnoughReplicas,
+        PartitionError::NotEnoughReplicas { .. }
+        | PartitionError::NotEnoughReplicasAfterAppend { .. }
+        | PartitionError::TimedOut { .. } => LogRefused::NotEnoughReplicas,
         PartitionError::Append(error) => LogRefused::Unusable(error.to_string().into()),
         PartitionError::Read(error) => LogRefused::Unusable(error.to_string().into()),
     }

@@ -2,16 +2,25 @@
 //!
 //! [`Broker`] is what handlers reach through: the metadata, the partitions that this broker holds, the fetch sessions, the
 //! configuration. [`reconcile`] turns changes of the image into opened logs and roles; [`fetch`] reads many partitions at once and
-//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs.
+//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs; [`elect`] wins leaderships and
+//! hands them over.
 //!
 //! Read first: [`Broker`], then [`reconcile`].
 
 pub mod configs;
+pub mod control;
+pub mod departed;
+pub mod elect;
+pub mod elections;
 pub mod fetch;
 pub mod groups;
+pub mod isr;
 pub mod lag;
 pub mod partitions;
+pub mod reassignments;
 pub mod reconcile;
+pub mod rounds;
+pub mod seen;
 pub mod sessions;
 pub mod topics;
 
@@ -25,7 +34,8 @@ use crate::coordinator::runtime::GroupCoordinator;
 use crate::log::LogDirs;
 use crate::metadata::image::ClusterImage;
 use crate::metadata::{AuditEntry, Metadata, MetadataError};
-use crate::types::{BrokerId, Clock};
+use crate::replication::{Attention, PartitionError};
+use crate::types::{BrokerId, Clock, TopicId, TopicPartition};
 
 pub use partitions::{Partitions, Topic};
 
@@ -37,7 +47,9 @@ pub struct Broker {
     partitions: Partitions,
     sessions: sessions::FetchSessions,
     groups: Arc<GroupCoordinator>,
+    attention: Arc<Attention>,
     creating: groups::Creating,
+    elections: elect::Elections,
     clock: Clock,
     /// Revision of the newest image that reconcile has carried out.
     applied: watch::Sender<i64>,
@@ -56,7 +68,9 @@ impl Broker {
             partitions: Partitions::default(),
             sessions: sessions::FetchSessions::new(slots),
             groups,
+            attention: Arc::default(),
             creating: groups::Creating::default(),
+            elections: elect::Elections::default(),
             clock,
             applied: watch::Sender::new(0),
         })
@@ -108,6 +122,38 @@ impl Broker {
     #[must_use]
     pub const fn groups(&self) -> &Arc<GroupCoordinator> {
         &self.groups
+    }
+
+    /// What this broker does about leaderships.
+    #[must_use]
+    pub const fn elections(&self) -> &elect::Elections {
+        &self.elections
+    }
+
+    /// Partitions whose ISR is to be looked at.
+    #[must_use]
+    pub const fn attention(&self) -> &Arc<Attention> {
+        &self.attention
+    }
+
+    /// Who leads a partition that this broker does not hold, as the refusal to tell; `None` if there is no such partition.
+    #[must_use]
+    pub fn held_elsewhere_by_id(&self, topic: TopicId, index: i32) -> Option<PartitionError> {
+        let image = self.image();
+        let topic = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
+        let state = topic.partitions.get(usize::try_from(index).ok()?)?;
+        Some(PartitionError::NotLeader {
+            partition: TopicPartition::new(topic.name.clone(), index),
+            leader: state.leader.map(|leader| leader.id),
+            epoch: state.leader_epoch,
+        })
+    }
+
+    /// As [`Broker::held_elsewhere_by_id`], by name.
+    #[must_use]
+    pub fn held_elsewhere(&self, topic: &str, index: i32) -> Option<PartitionError> {
+        let id = *self.image().topic_names.get(topic)?;
+        self.held_elsewhere_by_id(id, index)
     }
 
     /// The time.

@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Broker, Topic, groups};
+use super::{Broker, Topic, departed, groups};
 use crate::config::TopicConfig;
 use crate::controller::housekeeping;
 use crate::log::Step;
 use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry, TopicImage};
-use crate::replication::{Partition, partition};
-use crate::types::{TopicId, TopicPartition};
+use crate::replication::leader::Rules;
+use crate::replication::{Applied, Partition};
+use crate::types::{BrokerEpoch, BrokerId, TopicId, TopicPartition};
 
 /// Pause before a deletion that etcd refused is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -22,8 +23,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Carries out every image until `stop`. The first one is carried out before this future first waits.
 pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     let mut images = broker.metadata().images();
-    let mut reconciler =
-        Reconciler { broker: Arc::clone(&broker), seen: Arc::default(), finishing: Vec::new() };
+    let mut reconciler = Reconciler {
+        broker: Arc::clone(&broker),
+        seen: Arc::default(),
+        me: ReplicaEntry { id: BrokerId(-1), epoch: BrokerEpoch(0) },
+        finishing: Vec::new(),
+    };
     loop {
         let image = Arc::clone(&images.borrow_and_update());
         reconciler.carry_out(&image).await;
@@ -43,6 +48,8 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
 struct Reconciler {
     broker: Arc<Broker>,
     seen: Arc<ClusterImage>,
+    /// This broker's lifetime when `seen` was carried out.
+    me: ReplicaEntry,
     finishing: Vec<TopicId>,
 }
 
@@ -50,7 +57,11 @@ impl Reconciler {
     /// Brings this broker from the last image to `image`. Topics whose entry did not change cost one pointer comparison.
     async fn carry_out(&mut self, image: &Arc<ClusterImage>) {
         let session = self.broker.metadata().session();
-        let me = partition::replica_entry(session.broker_id, session.broker_epoch);
+        let me = ReplicaEntry { id: session.broker_id, epoch: session.broker_epoch };
+        // Who is registered and whose data is refuted decides about every led partition.
+        let others_changed =
+            me != self.me || self.seen.intact != image.intact || !same_brokers(&self.seen, image);
+        self.me = me;
         let defaults_changed = self.defaults_changed(image, me);
         if defaults_changed {
             let dynamic = self.broker.dynamic(image);
@@ -59,29 +70,42 @@ impl Reconciler {
         }
         let mut put = Vec::new();
         let mut removed = Vec::new();
+        let (mut moved_away, mut without) = (Vec::new(), Vec::new());
         for topic in image.topics.values() {
             let unchanged = self.seen.topics.get(&topic.id).is_some_and(|before| Arc::ptr_eq(before, topic));
             if topic.deleting {
                 removed.push(topic.id);
             } else if !unchanged {
-                put.extend(self.open_topic(image, topic, me));
+                let held = self.broker.partitions.topic_by_id(topic.id);
+                moved_away.extend(held.iter().flat_map(|held| departed::of_topic(held, topic, me.id)));
+                match self.open_topic(image, topic, me) {
+                    Some(topic) => put.push(topic),
+                    None => without.extend(held.map(|held| held.id)),
+                }
             }
             let entity = ConfigEntity::Topic(topic.name.clone());
+            let config_changed =
+                defaults_changed || !same_entry(self.seen.config(&entity), image.config(&entity));
             if unchanged
-                && (defaults_changed || !same_entry(self.seen.config(&entity), image.config(&entity)))
+                && (config_changed || others_changed)
                 && let Some(held) = self.broker.partitions.topic_by_id(topic.id)
             {
-                held.set_config(&self.config_of(image, topic));
+                if config_changed {
+                    held.set_config(&self.config_of(image, topic));
+                }
+                self.apply(image, topic, &held, me);
             }
         }
         removed.extend(self.seen.topics.keys().filter(|id| !image.topics.contains_key(id)));
         let gone: Vec<Arc<Topic>> =
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
+        removed.append(&mut without);
         self.broker.partitions.change(put, &removed);
         groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }
+        departed::remove(&self.broker, moved_away).await;
         self.finishing = housekeeping::deletions_to_finish(image, me.id, |id| {
             self.broker.partitions.topic_by_id(id).is_none()
         });
@@ -103,41 +127,59 @@ impl Reconciler {
     /// `None` if this broker holds none of its partitions.
     fn open_topic(
         &self,
-        image: &ClusterImage,
-        topic: &Arc<TopicImage>,
+        image: &Arc<ClusterImage>,
+        source: &Arc<TopicImage>,
         me: ReplicaEntry,
     ) -> Option<Arc<Topic>> {
-        let held = self.broker.partitions.topic_by_id(topic.id);
-        let config = self.config_of(image, topic);
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (index, state) in (0..).zip(&topic.partitions) {
+        let held = self.broker.partitions.topic_by_id(source.id);
+        let config = self.config_of(image, source);
+        let mut partitions = Vec::with_capacity(source.partitions.len());
+        for (index, state) in (0..).zip(&source.partitions) {
             if !state.replicas.contains(&me.id) {
                 partitions.push(None);
                 continue;
             }
             let known = held.as_ref().and_then(|held| held.partition(index)).cloned();
             let opened = known.or_else(|| {
-                let name = TopicPartition::new(topic.name.clone(), index);
-                match self.broker.log_dirs.open_log(&name, topic.id, Arc::clone(&config)) {
-                    Ok(log) => Some(Partition::new(name, topic.id, log)),
+                let name = TopicPartition::new(source.name.clone(), index);
+                match self.broker.log_dirs.open_log(&name, source.id, Arc::clone(&config)) {
+                    Ok(log) => Some(Partition::new(
+                        name,
+                        source.id,
+                        log,
+                        self.broker.clock().clone(),
+                        Arc::clone(self.broker.attention()),
+                    )),
                     Err(cause) => {
                         error!(partition = %name, %cause, "partition cannot be opened: it is offline here");
                         None
                     }
                 }
             });
-            if let Some(partition) = &opened {
-                partition.apply(state, me);
-                recover_in_background(partition);
-            }
             partitions.push(opened);
         }
         if partitions.iter().all(Option::is_none) {
             return None;
         }
-        let topic = Arc::new(Topic::new(topic.name.clone(), topic.id, Arc::clone(&config), partitions));
+        let topic = Arc::new(Topic::new(source.name.clone(), source.id, Arc::clone(&config), partitions));
         topic.set_config(&config);
+        self.apply(image, source, &topic, me);
         Some(topic)
+    }
+
+    /// Gives the held partitions of `topic` their roles.
+    fn apply(&self, image: &Arc<ClusterImage>, topic: &TopicImage, held: &Topic, me: ReplicaEntry) {
+        let rules = Rules {
+            min_insync_replicas: usize::try_from(held.config().min_insync_replicas).unwrap_or(usize::MAX),
+            lag_max: self.broker.broker_config().replication.lag_max,
+        };
+        for (index, state) in (0..).zip(&topic.partitions) {
+            if let Some(partition) = held.partition(index)
+                && partition.apply(&Applied { state, image, me, rules })
+            {
+                begin_in_background(partition);
+            }
+        }
     }
 
     /// Removes the logs of a deleted topic. Waits for it: a topic of the same name may be created next.
@@ -152,8 +194,9 @@ impl Reconciler {
     }
 }
 
-/// A log that was not closed in order is recovered before anybody asks for it; a request that comes first waits for it.
-fn recover_in_background(partition: &Arc<Partition>) {
+/// A role that cannot begin at once does so before anybody asks for it: a log that was not closed in order is recovered, what an
+/// earlier role left under way ends. A request that comes first waits for it.
+fn begin_in_background(partition: &Arc<Partition>) {
     if let Step::Pending(recovered) = partition.ready() {
         let name = partition.name().clone();
         tokio::spawn(async move {
@@ -162,6 +205,12 @@ fn recover_in_background(partition: &Arc<Partition>) {
             }
         });
     }
+}
+
+/// The same registrations, by identity: an entry that did not change is shared.
+fn same_brokers(a: &ClusterImage, b: &ClusterImage) -> bool {
+    a.brokers.len() == b.brokers.len()
+        && a.brokers.iter().zip(&b.brokers).all(|((a_id, a), (b_id, b))| a_id == b_id && Arc::ptr_eq(a, b))
 }
 
 fn same_entry(a: Option<&Arc<BTreeMap<String, String>>>, b: Option<&Arc<BTreeMap<String, String>>>) -> bool {

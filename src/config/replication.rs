@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::merge::Settings;
+use super::registry::BROKER_KEYS;
+use super::value::Value;
+use super::{Config, Dynamic};
 
 /// What replication runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,5 +59,14 @@ pub(super) fn build(settings: &Settings) -> ReplicationConfig {
         inter_broker_listener: settings
             .text("inter.broker.listener.name")
             .map(|name| name.to_ascii_uppercase()),
+    }
+}
+
+impl Config {
+    /// `ketcd.draining` under the dynamic values of this broker.
+    #[must_use]
+    pub fn is_draining(&self, dynamic: &Dynamic<'_>) -> bool {
+        let key = BROKER_KEYS.get("ketcd.draining").expect("a key of the registry");
+        matches!(self.effective(key, dynamic).0, Some(Value::Boolean(true)))
     }
 }

@@ -1,8 +1,10 @@
 //! Our errors to Kafka's codes: one exhaustive match per error, so that a new variant does not compile before it has a code.
 
 use crate::broker::configs::ConfigChangeError;
+use crate::broker::elections::ElectError;
 use crate::broker::fetch::FetchError;
 use crate::broker::groups::NoCoordinator;
+use crate::broker::reassignments::ReassignError;
 use crate::broker::sessions::SessionError;
 use crate::broker::topics::TopicError;
 use crate::config::AlterError;
@@ -11,6 +13,7 @@ use crate::log::{AppendError, ReadError};
 use crate::metadata::MetadataError;
 use crate::protocol::error::ErrorCode;
 use crate::replication::PartitionError;
+use crate::replication::reassignment::Refusal;
 
 /// Appends and reads of a partition.
 pub const fn of_partition(error: &PartitionError) -> ErrorCode {
@@ -19,6 +22,10 @@ pub const fn of_partition(error: &PartitionError) -> ErrorCode {
         PartitionError::FencedLeaderEpoch { .. } => ErrorCode::FencedLeaderEpoch,
         PartitionError::UnknownLeaderEpoch { .. } => ErrorCode::UnknownLeaderEpoch,
         PartitionError::NotEnoughReplicas { .. } => ErrorCode::NotEnoughReplicas,
+        PartitionError::NotEnoughReplicasAfterAppend { .. } => ErrorCode::NotEnoughReplicasAfterAppend,
+        PartitionError::TimedOut { .. } => ErrorCode::RequestTimedOut,
+        // As Kafka answers a replica that it does not know, or an earlier lifetime of one (rule L9).
+        PartitionError::NotFollowing { .. } | PartitionError::Follower(_) => ErrorCode::NotLeaderOrFollower,
         PartitionError::Append(error) => of_append(error),
         PartitionError::Read(error) => of_read(error),
     }
@@ -55,7 +62,6 @@ pub const fn of_fetch(error: &FetchError) -> ErrorCode {
         FetchError::UnknownTopicOrPartition => ErrorCode::UnknownTopicOrPartition,
         FetchError::UnknownTopicId => ErrorCode::UnknownTopicId,
         FetchError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-        FetchError::NotAReplica => ErrorCode::NotLeaderOrFollower,
         FetchError::Partition(error) => of_partition(error),
     }
 }
@@ -91,6 +97,33 @@ const fn of_placement(error: &PlacementError) -> ErrorCode {
         PlacementError::InvalidReplicationFactor { .. } | PlacementError::NotEnoughBrokers { .. } => {
             ErrorCode::InvalidReplicationFactor
         }
+    }
+}
+
+/// A reassignment that was not begun or cancelled.
+pub const fn of_reassign(error: &ReassignError) -> ErrorCode {
+    match error {
+        ReassignError::NoPartition(..) | ReassignError::Refused(Refusal::NoPartition) => {
+            ErrorCode::UnknownTopicOrPartition
+        }
+        ReassignError::InvalidAssignment(_)
+        | ReassignError::Refused(
+            Refusal::CatchingUp { .. } | Refusal::TooFewInSync { .. } | Refusal::NoLeader,
+        ) => ErrorCode::InvalidReplicaAssignment,
+        ReassignError::FactorChanges { .. } => ErrorCode::InvalidReplicationFactor,
+        ReassignError::Refused(Refusal::NotInProgress) => ErrorCode::NoReassignmentInProgress,
+        ReassignError::Metadata(error) => of_metadata(error),
+    }
+}
+
+/// An election that did not take place.
+pub const fn of_elect(error: &ElectError) -> ErrorCode {
+    match error {
+        ElectError::NoPartition(..) => ErrorCode::UnknownTopicOrPartition,
+        ElectError::NotNeeded => ErrorCode::ElectionNotNeeded,
+        ElectError::PreferredNotAvailable(_) => ErrorCode::PreferredLeaderNotAvailable,
+        ElectError::NobodyAvailable => ErrorCode::EligibleLeadersNotAvailable,
+        ElectError::Metadata(error) => of_metadata(error),
     }
 }
 

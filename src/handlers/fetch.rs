@@ -3,7 +3,7 @@
 //! - v5 log start offset, v7 sessions (KIP-227), v9 leader epochs (KIP-320), v12 last fetched epoch and divergence (KIP-595),
 //!   v13 topic ids (KIP-516), v15 replica state (KIP-903), v16 node endpoints (KIP-951). v17 and v18 carry what only followers say.
 //! - The answer's records are pieces of mapped segments: the body is encoded around them ([`FetchBody`]).
-//! - A follower's fetch is refused: this broker has no replicas elsewhere (rule L9).
+//! - A follower says which lifetime of which broker it is (v15+); it reads up to the log end and is counted (rules L3, L9).
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,13 +20,14 @@ use super::reply::{CloseReason, Reply, Response};
 use super::wire::{leader_epoch, text};
 use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
 use crate::broker::sessions::{FetchPartition, ResumeAt, SessionContext, SessionRequest, TopicKey};
+use crate::metadata::image::ReplicaEntry;
 use crate::protocol::fetch_body::{
     CurrentLeader, EpochEndOffset, FETCH_KEY, FetchResponse as FetchBody, FetchedPartition, FetchedTopic,
 };
 use crate::protocol::fetch_request::FetchRequest;
 use crate::replication::PartitionError;
 use crate::telemetry::metrics;
-use crate::types::{BrokerId, Offset, TopicId};
+use crate::types::{BrokerEpoch, BrokerId, Offset, TopicId};
 
 const FIRST_VERSION_WITH_TOPIC_IDS: i16 = 13;
 const FIRST_VERSION_WITH_ENDPOINTS: i16 = 16;
@@ -60,20 +61,11 @@ impl RawApi for Fetch {
                 return Reply::Now(encode(&context, &body));
             }
         };
-        let is_follower = asked.is_follower;
         Reply::Later(Box::pin(async move {
-            let fetched = if is_follower {
-                partitions.into_iter().map(not_a_replica).collect()
-            } else {
-                fetch::fetch(&context.broker, partitions, asked.params).await
-            };
+            let fetched = fetch::fetch(&context.broker, partitions, asked.params).await;
             encode(&context, &respond(&context, &session, fetched, asked.params.read_committed))
         }))
     }
-}
-
-fn not_a_replica(asked: FetchPartition) -> Fetched {
-    Fetched { asked, outcome: Err(FetchError::NotAReplica) }
 }
 
 /// A request in our terms.
@@ -82,7 +74,6 @@ struct Asked {
     partitions: Vec<FetchPartition>,
     forgotten: Vec<(TopicKey, i32)>,
     params: FetchParams,
-    is_follower: bool,
 }
 
 impl Asked {
@@ -123,13 +114,16 @@ impl Asked {
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
             max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(limit),
             read_committed: request.isolation_level == READ_COMMITTED,
+            follower: (request.replica_id >= 0).then_some(ReplicaEntry {
+                id: BrokerId(request.replica_id),
+                epoch: BrokerEpoch(request.replica_epoch),
+            }),
         };
         Self {
             session: SessionRequest { id: request.session_id, epoch: request.session_epoch, uses_ids },
             partitions,
             forgotten,
             params,
-            is_follower: request.replica_id >= 0,
         }
     }
 }

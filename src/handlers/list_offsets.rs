@@ -89,11 +89,12 @@ async fn look_up(
     asked: &ListOffsetsPartition,
     read_committed: bool,
 ) -> Result<Found, Failure> {
-    let partition = broker
-        .partitions()
-        .topic(topic)
-        .and_then(|topic| topic.partition(asked.partition_index).cloned())
-        .ok_or_else(|| Failure::new(ErrorCode::UnknownTopicOrPartition, "no such partition is held here"))?;
+    let held = broker.partitions().topic(topic);
+    let held = held.and_then(|topic| topic.partition(asked.partition_index).cloned());
+    let partition = held.ok_or_else(|| match broker.held_elsewhere(topic, asked.partition_index) {
+        Some(error) => Failure::new(errors::of_partition(&error), error),
+        None => Failure::new(ErrorCode::UnknownTopicOrPartition, "no such partition is held here"),
+    })?;
     let epoch = partition
         .check_leader(leader_epoch(asked.current_leader_epoch))
         .map_err(|error| Failure::new(errors::of_partition(&error), error))?;
@@ -101,6 +102,13 @@ async fn look_up(
     recovered.map_err(|error| Failure::new(errors::of_read(&error), error))?;
     let log = partition.log();
     let end = if read_committed { log.last_stable_offset() } else { log.high_watermark() };
+    if partition.latest().is_none() && !matches!(asked.timestamp, EARLIEST | EARLIEST_LOCAL) {
+        // Told now, "latest" could go back (rule C2, KIP-207).
+        return Err(Failure::new(
+            not_available(version),
+            "the high watermark is behind the leader epoch's start",
+        ));
+    }
     match asked.timestamp {
         LATEST => Ok(Some((-1, end, Some(epoch)))),
         EARLIEST => Ok(Some(start_of(&partition))),
@@ -113,6 +121,11 @@ async fn look_up(
             format!("timestamp {unknown} has no meaning in v{version}"),
         )),
     }
+}
+
+/// Clients before v5 do not know OFFSET_NOT_AVAILABLE (`ListOffsetsHandler`).
+const fn not_available(version: i16) -> ErrorCode {
+    if version >= 5 { ErrorCode::OffsetNotAvailable } else { ErrorCode::LeaderNotAvailable }
 }
 
 fn start_of(partition: &Partition) -> (Millis, Offset, Option<LeaderEpoch>) {

@@ -6,6 +6,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
@@ -26,7 +27,7 @@ use crate::protocol::produce_body::{
     CurrentLeader, NodeEndpoint, PRODUCE_KEY, PartitionAnswer, ProduceRequest, ProduceResponse,
     ProducedPartition, ProducedTopic, RecordErrorAnswer, TopicAnswer,
 };
-use crate::replication::PartitionError;
+use crate::replication::{Acks, PartitionError};
 use crate::telemetry::metrics;
 use crate::types::{BrokerId, TopicId};
 
@@ -51,10 +52,11 @@ impl RawApi for Produce {
         };
         let acks = request.acks;
         let refused = refusal(&request);
+        let how = acknowledgement(context, acks, request.timeout_ms);
         let topics: SmallVec<[TopicAppend; 1]> = request
             .topics
             .into_iter()
-            .map(|topic| append_topic(context, topic, acks, refused.as_ref()))
+            .map(|topic| append_topic(context, topic, how, refused.as_ref()))
             .collect();
         if acks == ACKS_NONE {
             return silent(topics);
@@ -78,6 +80,16 @@ fn refusal(request: &ProduceRequest) -> Option<Failure> {
         return Some(Failure::new(ErrorCode::InvalidRequiredAcks, message));
     }
     request.transactional_id.is_some().then(no_transactions)
+}
+
+/// What the request waits for. Past the deadline of this broker's lease others may lead already (rule L12).
+fn acknowledgement(context: &RequestContext, acks: i16, timeout_ms: i32) -> Acks {
+    let within = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+    let serves_anyhow = context.broker.broker_config().etcd.outage_acks1_serve;
+    Acks {
+        all_within: (acks == ACKS_ALL).then_some(within),
+        lease_over: !serves_anyhow && context.broker.metadata().is_fenced(),
+    }
 }
 
 fn no_transactions() -> Failure {
@@ -142,7 +154,7 @@ impl TopicAppend {
 fn append_topic(
     context: &RequestContext,
     data: ProducedTopic,
-    acks: i16,
+    acks: Acks,
     refused: Option<&Failure>,
 ) -> TopicAppend {
     let topic = find_topic(&context.broker, context.version, &data).and_then(|topic| {
@@ -158,8 +170,14 @@ fn append_topic(
             let index = partition.index;
             let pending = match (refused, &topic) {
                 (Some(failure), _) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
-                (None, Err(failure)) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
-                (None, Ok(topic)) => append(topic, partition, acks),
+                (None, Err(failure)) => {
+                    let unknown = failure.code != ErrorCode::InvalidTopicException;
+                    let elsewhere = unknown
+                        .then(|| elsewhere(&context.broker, context.version, &data.name, data.id, index))
+                        .flatten();
+                    Pending::Ready(Err(elsewhere.unwrap_or_else(|| ProduceError::Refused(failure.clone()))))
+                }
+                (None, Ok(topic)) => append(&context.broker, topic, partition, acks),
             };
             (index, pending)
         })
@@ -184,9 +202,22 @@ fn find_topic(broker: &Broker, version: i16, data: &ProducedTopic) -> Result<Arc
         .ok_or_else(|| Failure::new(ErrorCode::UnknownTopicOrPartition, "no such topic is held here"))
 }
 
-fn append(topic: &Topic, data: ProducedPartition, acks: i16) -> Pending {
+/// A partition that other brokers hold, by the image: the client is told whom to turn to.
+fn elsewhere(broker: &Broker, version: i16, name: &str, id: Uuid, index: i32) -> Option<ProduceError> {
+    let error = if version >= FIRST_VERSION_WITH_TOPIC_IDS {
+        broker.held_elsewhere_by_id(TopicId::new(id)?, index)
+    } else {
+        broker.held_elsewhere(name, index)
+    };
+    error.map(ProduceError::Partition)
+}
+
+fn append(broker: &Broker, topic: &Topic, data: ProducedPartition, acks: Acks) -> Pending {
     let refuse = |failure| Pending::Ready(Err(ProduceError::Refused(failure)));
     let Some(partition) = topic.partition(data.index) else {
+        if let Some(error) = broker.held_elsewhere_by_id(topic.id, data.index) {
+            return Pending::Ready(Err(ProduceError::Partition(error)));
+        }
         return refuse(Failure::new(ErrorCode::UnknownTopicOrPartition, "no such partition is held here"));
     };
     let Some(records) = data.records.filter(|records| !records.is_empty()) else {
@@ -199,8 +230,7 @@ fn append(topic: &Topic, data: ProducedPartition, acks: i16) -> Pending {
     if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
         return refuse(no_transactions());
     }
-    let required = usize::try_from(topic.config().min_insync_replicas).unwrap_or(usize::MAX);
-    match partition.append_as_leader(records, acks == ACKS_ALL, required, AppendOptions::default()) {
+    match partition.append_as_leader(records, acks, AppendOptions::default()) {
         Step::Ready(outcome) => Pending::Ready(outcome.map_err(ProduceError::Partition)),
         Step::Pending(future) => {
             Pending::Later(Box::pin(async move { future.await.map_err(ProduceError::Partition) }))

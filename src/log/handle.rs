@@ -243,6 +243,12 @@ impl Log {
         self.submit(|log, state| log.writer(state).map(drop), Err)
     }
 
+    /// Waits until all that was asked of the log before is done, recovering it first if need be: nothing of an earlier role is under
+    /// way any more.
+    pub fn settled(self: &Arc<Self>) -> Step<Result<(), Unusable>> {
+        self.submit(|log, state| log.writer(state).map(drop), Err)
+    }
+
     /// The newest leader epoch that the log has seen.
     #[must_use]
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {

@@ -273,6 +273,17 @@ impl Leader {
         self.high_watermark
     }
 
+    /// A change of the ISR is due: [`id`](BrokerId) has just got near enough to join. Cheap: asked after every fetch.
+    #[must_use]
+    pub fn may_grow(&self, id: BrokerId) -> bool {
+        self.pending.is_none()
+            && self.followers.get(&id).is_some_and(|follower| {
+                let near =
+                    follower.log_end.is_some_and(|end| end >= self.high_watermark && end >= self.epoch_start);
+                near && self.may_join(id, follower)
+            })
+    }
+
     fn may_join(&self, id: BrokerId, follower: &Follower) -> bool {
         follower.may_join && !self.committed.isr.iter().any(|entry| entry.id == id)
     }

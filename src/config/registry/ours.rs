@@ -116,6 +116,16 @@ what was committed, or reject them.",
         ],
     },
     Section {
+        title: "Several brokers",
+        tier: Tier::Ours,
+        keys: &[Key::boolean(
+            "ketcd.draining",
+            "false",
+            "The broker hands its leaderships over and takes no new ones, until this is false again.",
+        )
+        .per_broker()],
+    },
+    Section {
         title: "Threads",
         tier: Tier::Ours,
         keys: &[
