@@ -11,7 +11,8 @@
 //! | `validate`, `append`, `writer`, `producers` | the way in |
 //! | `read`, `search`, `segment`, `index` | the way out |
 //! | `open`, `scan`, `close`, `snapshot`, `epochs` | recovery and what it needs |
-//! | `retention`, `truncate`, `sync`, `housekeeping` | the rest of a log's life |
+//! | `follow`, `truncate` | a follower's appends and cuts |
+//! | `retention`, `sync`, `housekeeping` | the rest of a log's life |
 //! | `clean` | compaction |
 //!
 //! Read first: [`Log`] in `handle`, then `writer`, then `read`.
@@ -25,6 +26,7 @@ mod directories;
 mod ends;
 mod epochs;
 mod error;
+mod follow;
 mod handle;
 mod home;
 mod housekeeping;
