@@ -361,7 +361,9 @@ impl Replica {
                     context.stored(self.partition, self.log.values.len() - 1, value);
                 }
                 if base <= self.log.end() {
-                    self.high_watermark = follower::high_watermark(high_watermark, self.log.end());
+                    // Never back: what was committed once stays so.
+                    let believed = follower::high_watermark(high_watermark, self.log.end());
+                    self.high_watermark = self.high_watermark.max(believed);
                 }
             }
         }
@@ -438,6 +440,8 @@ impl Replica {
         }
         let change = leading.core.propose(topic_id(), partition, image, duration(now))?;
         leading.core.sent(&change);
+        // A proposed member counts at once (rule L4).
+        self.high_watermark = leading.core.advance(duration(now));
         leading.not_before = now + 20;
         Some(change)
     }
