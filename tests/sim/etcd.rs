@@ -115,6 +115,11 @@ impl Etcd {
         if dead_lease {
             return Answer::Refused("requested lease not found");
         }
+        let mut puts = BTreeSet::new();
+        let twice = txn.operations.iter().any(|operation| {
+            matches!(operation, Operation::Put { key, .. } if !puts.insert(key))
+        });
+        assert!(!twice, "duplicate key given in txn request: {txn:?}");
         let revision = self.state.revision + 1;
         let before = self.history.len();
         for operation in &txn.operations {

@@ -165,6 +165,18 @@ pub enum Purpose {
     Asked,
 }
 
+impl Purpose {
+    const fn task(self) -> u8 {
+        match self {
+            Self::Isr(_) => 0,
+            Self::Ballot => 1,
+            Self::HandOver => 2,
+            Self::Controller { .. } => 3,
+            Self::Asked => 4,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Process {
     pub id: BrokerId,
@@ -612,11 +624,17 @@ impl Process {
         if changes.is_empty() {
             return;
         }
-        let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();
-        for indexes in pack(keys(), &plain) {
-            let pack: Vec<(PartitionChange, Purpose)> =
-                indexes.into_iter().map(|index| changes[index].clone()).collect();
-            self.send_pack(pack, context);
+        // Each purpose is a task of its own, which packs what it has.
+        let mut tasks: BTreeMap<u8, Vec<(PartitionChange, Purpose)>> = BTreeMap::new();
+        for (change, purpose) in changes {
+            tasks.entry(purpose.task()).or_default().push((change, purpose));
+        }
+        for changes in tasks.into_values() {
+            let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();
+            for indexes in pack(keys(), &plain) {
+                let pack = indexes.into_iter().map(|index| changes[index].clone()).collect();
+                self.send_pack(pack, context);
+            }
         }
     }
 

@@ -325,9 +325,14 @@ impl Replica {
         if following.epoch != fetched.epoch && !seeded(Bug::F1OtherEpoch) {
             return;
         }
-        if following.fetch.is_some_and(|(id, _)| id == fetched.id) {
+        let awaited = following.fetch.is_some_and(|(id, _)| id == fetched.id);
+        let other_epoch = following.epoch != fetched.epoch;
+        if awaited {
             following.fetch = None;
             following.next_at = 0;
+        } else if !other_epoch && !matches!(fetched.body, Body::Records { .. }) {
+            // An answer that nobody waits for any more. Records get as far as the log's own check.
+            return;
         }
         match fetched.body {
             Body::Error(_) => following.next_at = now + FETCH_BACKOFF,
