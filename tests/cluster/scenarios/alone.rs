@@ -7,7 +7,8 @@ use crate::{skip, turn};
 #[test]
 fn clients_of_both_families_are_content_with_one_broker_that_is_killed() {
     turn::alone(|| async {
-        let options = Options { brokers: 1, settings: vec!["min.insync.replicas=1".to_owned()], ..Options::default() };
+        let options =
+            Options { brokers: 1, settings: vec!["min.insync.replicas=1".to_owned()], ..Options::default() };
         let mut cluster = match Cluster::start(options).await {
             Ok(cluster) => cluster,
             Err(why) => return skip::skip(&why),
