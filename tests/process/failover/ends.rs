@@ -32,7 +32,7 @@ async fn a_graceful_stop_hands_everything_over_and_leaves_every_isr() {
     assert_eq!(brokers.live().await, [2, 3], "the lease was revoked");
     let output = brokers.node(1).output();
     assert!(output.contains("leaderships are handed over, all in-sync sets go on"), "{output}");
-    let elections = brokers.total(&[2, 3], "ketcd_replication_elections_total{grounds=\"in-sync\"}");
+    let elections = brokers.total(&[2, 3], "ketcd_replication_elections_total{won=\"in_sync\"}");
     assert!(elections < 0.1, "nothing had to be elected: {elections}");
     assert!(brokers.total(&[2, 3], "ketcd_replication_sessions_ended_total") < 0.1, "nobody thought it dead");
 
@@ -56,11 +56,10 @@ async fn the_last_broker_stops_without_waiting_for_anybody() {
     assert!(records.values().all(|record| record.leader == Some(3)), "{records:?}");
     // The last one to lead returns first, and leads.
     brokers.at(3).start();
-    brokers
-        .records_until("it leads again", |records| {
-            records.values().all(|record| record.leader == Some(3) && record.leader_epoch > 2)
-        })
-        .await;
+    let led_anew = |partition: &i32, record: &super::brokers::Record| {
+        record.leader == Some(3) && record.leader_epoch == records[partition].leader_epoch + 1
+    };
+    brokers.records_until("it leads again", |now| now.iter().all(|(p, record)| led_anew(p, record))).await;
     brokers.assert_calm();
 }
 
@@ -71,7 +70,7 @@ async fn without_controlled_shutdown_a_stop_is_found_out_by_others() {
     assert!(brokers.at(1).stop().success());
     assert_eq!(brokers.live().await, [2, 3]);
     brokers.records_until("others lead", |records| all_led_without(1)(records) && records.len() == 4).await;
-    let elections = brokers.total(&[2, 3], "ketcd_replication_elections_total{grounds=\"in-sync\"}");
+    let elections = brokers.total(&[2, 3], "ketcd_replication_elections_total{won=\"in_sync\"}");
     assert!(elections > 3.9, "{elections}");
     brokers.assert_calm();
 }
@@ -106,6 +105,7 @@ async fn a_drained_broker_lives_on_and_leads_nothing_until_it_may_again() {
             brokers.registrations().await.get(&1).is_some_and(|(_, value)| value["draining"] != true)
         })
         .await;
+    brokers.records_until("it is in sync", |r| r.values().all(|record| record.isr.contains(&1))).await;
     brokers.kill(3);
     brokers.records_until("it leads again", |r| r.values().all(|record| record.leader == Some(1))).await;
     brokers.assert_calm();
