@@ -71,6 +71,13 @@ async fn follow_configuration(broker: &Broker, image: &ClusterImage) -> bool {
     wanted
 }
 
+/// The configuration says that this broker drains, and its registration does not yet: as after a start. It takes nothing meanwhile.
+pub(super) fn is_to_be_announced(broker: &Broker) -> bool {
+    let image = broker.image();
+    let announced = image.brokers.get(&broker.id()).is_some_and(|live| live.draining);
+    !announced && broker.config().is_draining(&broker.dynamic(&image))
+}
+
 /// Before the end of this process: leaderships go, then this broker leaves every ISR, and its own image shows it. Clients are answered
 /// meanwhile, and told the new leaders. Returns after `limit` in any case; at once if nobody is there to take over.
 pub async fn leave(broker: &Broker, limit: Duration) {

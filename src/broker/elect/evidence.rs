@@ -73,7 +73,7 @@ struct Watch(JoinHandle<()>);
 
 impl Watch {
     fn begin(broker: Arc<Broker>, watched: Watched) -> Self {
-        Self(tokio::spawn(async move { watch(&broker, &watched).await }))
+        Self(tokio::spawn(async move { watch(broker, watched).await }))
     }
 }
 
@@ -109,7 +109,7 @@ enum After {
 }
 
 /// Watches one lifetime, for as long as it stands in the image.
-async fn watch(broker: &Broker, watched: &Watched) {
+async fn watch(broker: Arc<Broker>, watched: Watched) {
     let mut connected = None;
     loop {
         let peer = match connected.take() {
@@ -125,7 +125,11 @@ async fn watch(broker: &Broker, watched: &Watched) {
                     connected = Some(peer);
                     continue;
                 }
-                After::Refused => judge(broker, watched).await,
+                // In a task of its own: this one ends when the image shows what came of it.
+                After::Refused => {
+                    let judged = tokio::spawn(judge(Arc::clone(&broker), watched.clone()));
+                    let _ = judged.await;
+                }
                 After::Silent => {}
             }
         }
@@ -149,7 +153,7 @@ async fn knock(address: &str) -> After {
 }
 
 /// Ends the session of a dead broker, if that is not known already, or its own business.
-async fn judge(broker: &Broker, watched: &Watched) {
+async fn judge(broker: Arc<Broker>, watched: Watched) {
     let entry = watched.entry;
     for _ in 0..END_TRIES {
         let image = broker.image();

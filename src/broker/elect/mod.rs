@@ -95,7 +95,8 @@ async fn campaign(broker: &Broker, vacancies: &mut Vacancies) -> Option<Duration
     }
     // Rule E6: a fenced broker is as good as dead; and an outage of etcd is not the time for elections.
     let reachable = broker.metadata().session().reachable;
-    if broker.metadata().is_fenced() || broker.elections().is_leaving() || !reachable {
+    let held_back = broker.metadata().is_fenced() || broker.elections().is_leaving() || !reachable;
+    if held_back || drain::is_to_be_announced(broker) {
         return Some(HELD_BACK_RETRY);
     }
     let ballots = vacancies.ballots(
