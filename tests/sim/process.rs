@@ -298,13 +298,7 @@ impl Process {
     pub fn tick(&mut self, disk: &mut super::node::Disk, context: &mut Context<'_>) {
         let now = context.now;
         match &mut self.session {
-<<<<<<< HEAD
-            Session::Away { next_at } if *next_at <= now && self.stop.is_none() => {
-                self.register(disk, context)
-            }
-=======
             Session::Away { next_at } if *next_at <= now => self.register(disk, context),
->>>>>>> main
             Session::Doubt { lease, next_at } if *next_at <= now => {
                 let lease = *lease;
                 *next_at = now + REQUEST_TIMEOUT;
@@ -612,19 +606,9 @@ impl Process {
         if (live.draining, live.stopping) == wanted || self.flags_under_way || held.epoch != me.epoch {
             return;
         }
-<<<<<<< HEAD
-        let lease = held.lease;
-        let key = keys().bytes(&Key::BrokerLive(self.id));
-        let txn = GuardedTxn::new("flags").when(Guard::CreatedAt(key.clone(), me.epoch.get())).put_leased(
-            key,
-            self.live_value(wanted.0, wanted.1).encode(),
-            lease,
-        );
-=======
         let value = self.live_value(wanted.0, wanted.1);
         let (lease, read) = (held.lease, live.mod_revision);
         let txn = shapes::change_registration(keys(), self.id, &value, lease, me.epoch, read);
->>>>>>> main
         self.flags_under_way = true;
         self.ask(Pending::Flags, Request::Txn(txn), context);
     }
@@ -719,14 +703,9 @@ impl Process {
     ) {
         let now = context.now;
         let unknown = matches!(outcome, PartitionOutcome::Unknown { .. });
-<<<<<<< HEAD
-        self.controls_under_way
-            .retain(|partition| purpose != Purpose::Controller || *partition != change.partition);
-=======
         if matches!(purpose, Purpose::Controller { .. }) {
             self.errands.insert(change.partition, now + 100);
         }
->>>>>>> main
         let Some(replica) = self.replicas.get_mut(&change.partition) else { return };
         match purpose {
             Purpose::Isr(epoch) => {
