@@ -167,16 +167,23 @@ impl Load {
         }
     }
 
-    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
-    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
-        cluster.heal();
-        self.progress(&self.window("after the last fault")).await;
-        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
-        let begun = Instant::now();
+    /// Ends the sending of those that are not librdkafka; everybody reads on.
+    pub async fn senders_stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
             sender.await.expect("a producer");
         }
+    }
+
+    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
+    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
+        cluster.heal();
+        if !self.stop.load(Ordering::Relaxed) {
+            self.progress(&self.window("after the last fault")).await;
+        }
+        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
+        let begun = Instant::now();
+        self.senders_stop().await;
         if let Some(agent) = &mut self.agent {
             agent.tell("stop");
             assert!(
