@@ -167,11 +167,7 @@ impl Etcd {
 
     fn delete(&mut self, key: &[u8], revision: i64) {
         if self.state.keys.remove(key).is_some() {
-            self.history.push(KeyEvent {
-                key: key.to_vec(),
-                mod_revision: revision,
-                change: Change::Delete,
-            });
+            self.history.push(KeyEvent { key: key.to_vec(), mod_revision: revision, change: Change::Delete });
             self.written.push(Write { key: key.to_vec(), value: None, revision });
         }
     }

@@ -121,11 +121,18 @@ impl Context<'_> {
 #[derive(Debug)]
 pub enum Session {
     /// Registers again then.
-    Away { next_at: u64 },
+    Away {
+        next_at: u64,
+    },
     /// The registration is on its way.
-    Registering { lease: i64 },
+    Registering {
+        lease: i64,
+    },
     /// Its answer was lost: the lease is ended, which ends the doubt.
-    Doubt { lease: i64, next_at: u64 },
+    Doubt {
+        lease: i64,
+        next_at: u64,
+    },
     Held(Held),
 }
 
@@ -228,7 +235,11 @@ impl Process {
         for (partition, mut log) in std::mem::take(&mut process.left) {
             let end = log.end();
             log.epochs.truncate_from_end(end.get());
-            let recovery = if clean_start { 0 } else { 20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150 };
+            let recovery = if clean_start {
+                0
+            } else {
+                20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150
+            };
             process.replicas.insert(partition, Replica::new(partition, log, now + recovery));
         }
         process
@@ -270,7 +281,9 @@ impl Process {
     pub fn tick(&mut self, disk: &mut super::node::Disk, context: &mut Context<'_>) {
         let now = context.now;
         match &mut self.session {
-            Session::Away { next_at } if *next_at <= now && self.stop.is_none() => self.register(disk, context),
+            Session::Away { next_at } if *next_at <= now && self.stop.is_none() => {
+                self.register(disk, context)
+            }
             Session::Doubt { lease, next_at } if *next_at <= now => {
                 let lease = *lease;
                 *next_at = now + REQUEST_TIMEOUT;
@@ -356,7 +369,9 @@ impl Process {
         let Some(pending) = self.pending.remove(&request) else { return };
         let now = context.now;
         match (pending, answer) {
-            (Pending::Register { lease, sent }, answer) => self.registered(lease, sent, answer, disk, context),
+            (Pending::Register { lease, sent }, answer) => {
+                self.registered(lease, sent, answer, disk, context)
+            }
             (Pending::EndDoubt { lease }, _) => {
                 if matches!(self.session, Session::Doubt { lease: doubted, .. } if doubted == lease) {
                     self.session = Session::Away { next_at: now };
@@ -550,7 +565,9 @@ impl Process {
                 && image.brokers.get(&me.id).is_some_and(|live| live.draining || live.stopping)
             {
                 let leaving = self.stop.is_some().then_some(me.id);
-                if let Some(change) = super::stopping::hand_over(&image, partition, me, to, leaving, context.topic) {
+                if let Some(change) =
+                    super::stopping::hand_over(&image, partition, me, to, leaving, context.topic)
+                {
                     leading.handing_over = true;
                     changes.push((change, Purpose::HandOver));
                 }
@@ -570,9 +587,11 @@ impl Process {
         }
         let lease = held.lease;
         let key = keys().bytes(&Key::BrokerLive(self.id));
-        let txn = GuardedTxn::new("flags")
-            .when(Guard::CreatedAt(key.clone(), me.epoch.get()))
-            .put_leased(key, self.live_value(wanted.0, wanted.1).encode(), lease);
+        let txn = GuardedTxn::new("flags").when(Guard::CreatedAt(key.clone(), me.epoch.get())).put_leased(
+            key,
+            self.live_value(wanted.0, wanted.1).encode(),
+            lease,
+        );
         self.flags_under_way = true;
         self.ask(Pending::Flags, Request::Txn(txn), context);
     }
@@ -591,8 +610,10 @@ impl Process {
                 }
                 continue;
             }
-            let replica =
-                self.replicas.entry(partition).or_insert_with(|| Replica::new(partition, Log::default(), now));
+            let replica = self
+                .replicas
+                .entry(partition)
+                .or_insert_with(|| Replica::new(partition, Log::default(), now));
             if replica.is_ready(now) {
                 let rules = context.topic.rules();
                 let applied = Applied { state, image: &image, me, rules, now: duration(now) };
@@ -629,9 +650,16 @@ impl Process {
         self.ask(Pending::Changes(pack), request, context);
     }
 
-    fn changed(&mut self, mut pack: Vec<(PartitionChange, Purpose)>, answer: Answer, context: &mut Context<'_>) {
+    fn changed(
+        &mut self,
+        mut pack: Vec<(PartitionChange, Purpose)>,
+        answer: Answer,
+        context: &mut Context<'_>,
+    ) {
         let outcome = match answer {
-            Answer::Outcome(Outcome::Applied { revision }) => PartitionOutcome::Written(PartitionEpoch(revision)),
+            Answer::Outcome(Outcome::Applied { revision }) => {
+                PartitionOutcome::Written(PartitionEpoch(revision))
+            }
             Answer::Outcome(Outcome::Rejected { .. }) if pack.len() > 1 => {
                 let right = pack.split_off(pack.len() / 2);
                 self.send_pack(pack, context);
@@ -653,9 +681,8 @@ impl Process {
     ) {
         let now = context.now;
         let unknown = matches!(outcome, PartitionOutcome::Unknown { .. });
-        self.controls_under_way.retain(|partition| {
-            purpose != Purpose::Controller || *partition != change.partition
-        });
+        self.controls_under_way
+            .retain(|partition| purpose != Purpose::Controller || *partition != change.partition);
         let Some(replica) = self.replicas.get_mut(&change.partition) else { return };
         match purpose {
             Purpose::Isr(epoch) => {

@@ -246,7 +246,7 @@ fn print_screen(plan: &Plan, nodes: &[Running<'_>], ephemeral: bool, reused: boo
         ));
     }
     let bootstrap = match plan.nodes.first() {
-        Some(node) if node.port != 9092 => format!(" -b {}", plan.bootstrap()),
+        Some(node) if node.port != 9092 => format!(" -b 127.0.0.1:{}", node.port),
         _ => String::new(),
     };
     let victim = nodes.last();

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{CliError, Outcome};
 use crate::config::Mode;
+use crate::config::key::Tier;
+use crate::config::registry::BROKER_KEYS;
 
 /// The most nodes: beyond it their ports would run into the admin ports of other clusters.
 pub const NODES_MAX: u8 = 9;
@@ -145,10 +147,14 @@ fn properties(own: &[(&str, String)], count: u8, set: &[(String, String)]) -> St
         entries.retain(|(known, _)| known != key);
         entries.push((key.to_owned(), value));
     };
-    for (key, value) in Mode::Dev.bundle().iter().filter(|(key, _)| !OWN_KEYS.contains(key)) {
+    // Keys of features that are not there yet would only be noted at each start.
+    let effective =
+        |key: &str| BROKER_KEYS.get(key).is_some_and(|key| matches!(key.tier, Tier::Effective | Tier::Ours));
+    for (key, value) in Mode::Dev.bundle().iter().filter(|(key, _)| effective(key) && !OWN_KEYS.contains(key))
+    {
         put(key, (*value).to_owned());
     }
-    for (key, value) in replication {
+    for (key, value) in replication.into_iter().filter(|(key, _)| effective(key)) {
         put(key, value.to_string());
     }
     for (key, value) in own {
