@@ -34,7 +34,7 @@ pub enum Answer {
     /// To a transaction.
     Outcome(Outcome),
     /// The server refused it: nothing was changed.
-    Refused(&'static str),
+    Refused,
     /// To a renewal: whether the lease is there.
     Alive(bool),
     /// To a revocation.
@@ -113,8 +113,14 @@ impl Etcd {
             return Answer::Outcome(Outcome::Rejected { revision: self.state.revision, found });
         }
         if dead_lease {
-            return Answer::Refused("requested lease not found");
+            return Answer::Refused;
         }
+        let mut puts = BTreeSet::new();
+        let twice = txn
+            .operations
+            .iter()
+            .any(|operation| matches!(operation, Operation::Put { key, .. } if !puts.insert(key)));
+        assert!(!twice, "duplicate key given in txn request: {txn:?}");
         let revision = self.state.revision + 1;
         let before = self.history.len();
         for operation in &txn.operations {

@@ -18,9 +18,9 @@ use crate::metadata::PartitionOutcome;
 use crate::metadata::apply::{self, KeyEvent};
 use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::keys::{BrokerLiveValue, Key, Record};
-use crate::metadata::txn::partitions::{PartitionChange, Reliance, change_partitions, pack};
+use crate::metadata::txn::Outcome;
+use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
 use crate::metadata::txn::shapes::{self, ClusterKey};
-use crate::metadata::txn::{Guard, GuardedTxn, Outcome};
 use crate::replication::election::{self, ElectionRules};
 use crate::replication::leader::{Leader, Rules};
 use crate::types::seeded::{Bug, seeded};
@@ -166,7 +166,25 @@ pub enum Purpose {
     Isr(LeaderEpoch),
     Ballot,
     HandOver,
-    Controller,
+    /// In the name of the controller: its candidacy.
+    Controller {
+        lease: i64,
+        epoch: i64,
+    },
+    /// An operator asked for it.
+    Asked,
+}
+
+impl Purpose {
+    const fn task(self) -> u8 {
+        match self {
+            Self::Isr(_) => 0,
+            Self::Ballot => 1,
+            Self::HandOver => 2,
+            Self::Controller { .. } => 3,
+            Self::Asked => 4,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -186,16 +204,16 @@ pub struct Process {
     reading: bool,
     next_resync: u64,
     pub replicas: BTreeMap<i32, Replica>,
-    clean_start: bool,
     left: BTreeMap<i32, Log>,
     pending: BTreeMap<u64, Pending>,
     ending: BTreeSet<BrokerId>,
     pub draining: bool,
     pub stop: Option<Stop>,
     flags_under_way: bool,
-    /// What the operator asked of the controller that this process is.
+    /// What an operator asked of this process.
     pub wishes: Vec<controller::Wish>,
-    pub controls_under_way: BTreeSet<i32>,
+    /// When the controller looks at a partition again.
+    pub errands: BTreeMap<i32, u64>,
 }
 
 impl Process {
@@ -221,7 +239,6 @@ impl Process {
             reading: false,
             next_resync: 0,
             replicas: BTreeMap::new(),
-            clean_start,
             left,
             pending: BTreeMap::new(),
             ending: BTreeSet::new(),
@@ -229,7 +246,7 @@ impl Process {
             stop: None,
             flags_under_way: false,
             wishes: Vec::new(),
-            controls_under_way: BTreeSet::new(),
+            errands: BTreeMap::new(),
         };
         // What is on the disk is opened before anything else; its recovery takes its time.
         for (partition, mut log) in std::mem::take(&mut process.left) {
@@ -281,9 +298,7 @@ impl Process {
     pub fn tick(&mut self, disk: &mut super::node::Disk, context: &mut Context<'_>) {
         let now = context.now;
         match &mut self.session {
-            Session::Away { next_at } if *next_at <= now && self.stop.is_none() => {
-                self.register(disk, context)
-            }
+            Session::Away { next_at } if *next_at <= now => self.register(disk, context),
             Session::Doubt { lease, next_at } if *next_at <= now => {
                 let lease = *lease;
                 *next_at = now + REQUEST_TIMEOUT;
@@ -314,7 +329,8 @@ impl Process {
         let lease = i64::try_from(context.id()).unwrap();
         // A lost registration must be ended by the next process: its lease is written down first (rule B7).
         disk.lease = lease;
-        let value = self.live_value(self.draining, false);
+        let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
+        let value = self.live_value(self.draining || self.stop.is_some(), stopping);
         let cluster = ClusterKey::Stands(cluster_value().encode());
         let txn = shapes::register(keys(), self.id, &value, lease, self.data_may_be_lost, cluster);
         self.session = Session::Registering { lease };
@@ -504,13 +520,17 @@ impl Process {
     /// Faster than the lease: its connections are reset and its port refuses, so that process is dead.
     fn end_session_of(&mut self, broker: BrokerId, context: &mut Context<'_>) {
         let Some(live) = self.image.brokers.get(&broker) else { return };
-        if self.me.is_none() || !self.ending.insert(broker) {
+        // Who stops in order ends its session itself.
+        if live.stopping || self.me.is_none() || !self.ending.insert(broker) {
             return;
         }
-        let key = keys().bytes(&Key::BrokerLive(broker));
-        let txn = GuardedTxn::new(format!("end of the session of broker {broker}"))
-            .when(Guard::CreatedAt(key.clone(), live.epoch.get()))
-            .delete(key);
+        let entry = ReplicaEntry { id: broker, epoch: live.epoch };
+        let candidacy = self
+            .image
+            .candidates
+            .iter()
+            .find(|(_, candidate)| candidate.broker == broker && candidate.broker_epoch == entry.epoch);
+        let txn = shapes::end_session(keys(), entry, candidacy.map(|(lease, _)| *lease));
         self.ask(Pending::EndSession(broker), Request::Txn(txn), context);
     }
 
@@ -556,13 +576,13 @@ impl Process {
             }
             let successor = election_of(&image, partition).and_then(|state| {
                 let mine = state.leader == Some(me);
-                (mine && self.stop.is_some() | self.draining)
+                (mine && (self.stop.is_some() || self.draining))
                     .then(|| election::successor(&image, state, me.id))
                     .flatten()
             });
             if let (Role::Leader(leading), Some(to)) = (&mut replica.role, successor)
                 && !leading.handing_over
-                && image.brokers.get(&me.id).is_some_and(|live| live.draining || live.stopping)
+                && image.brokers.get(&me.id).is_some_and(|live| live.draining)
             {
                 let leaving = self.stop.is_some().then_some(me.id);
                 if let Some(change) =
@@ -580,18 +600,15 @@ impl Process {
 
     fn set_flags(&mut self, me: ReplicaEntry, context: &mut Context<'_>) {
         let Some(live) = self.image.brokers.get(&self.id) else { return };
-        let wanted = (self.draining, self.stop.is_some());
+        let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
+        let wanted = (self.draining || self.stop.is_some(), stopping);
         let Some(held) = self.held() else { return };
         if (live.draining, live.stopping) == wanted || self.flags_under_way || held.epoch != me.epoch {
             return;
         }
-        let lease = held.lease;
-        let key = keys().bytes(&Key::BrokerLive(self.id));
-        let txn = GuardedTxn::new("flags").when(Guard::CreatedAt(key.clone(), me.epoch.get())).put_leased(
-            key,
-            self.live_value(wanted.0, wanted.1).encode(),
-            lease,
-        );
+        let value = self.live_value(wanted.0, wanted.1);
+        let (lease, read) = (held.lease, live.mod_revision);
+        let txn = shapes::change_registration(keys(), self.id, &value, lease, me.epoch, read);
         self.flags_under_way = true;
         self.ask(Pending::Flags, Request::Txn(txn), context);
     }
@@ -627,20 +644,25 @@ impl Process {
         if changes.is_empty() {
             return;
         }
-        let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();
-        for indexes in pack(keys(), &plain) {
-            let pack: Vec<(PartitionChange, Purpose)> =
-                indexes.into_iter().map(|index| changes[index].clone()).collect();
-            self.send_pack(pack, context);
+        // Each purpose is a task of its own, which packs what it has.
+        let mut tasks: BTreeMap<u8, Vec<(PartitionChange, Purpose)>> = BTreeMap::new();
+        for (change, purpose) in changes {
+            tasks.entry(purpose.task()).or_default().push((change, purpose));
+        }
+        for changes in tasks.into_values() {
+            let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();
+            for indexes in pack(keys(), &plain) {
+                let pack = indexes.into_iter().map(|index| changes[index].clone()).collect();
+                self.send_pack(pack, context);
+            }
         }
     }
 
     fn send_pack(&mut self, pack: Vec<(PartitionChange, Purpose)>, context: &mut Context<'_>) {
         let txn = change_partitions(keys(), pack.iter().map(|(change, _)| change));
         assert_eq!(txn.check(), Ok(()));
-        let fence = pack.iter().filter(|(_, purpose)| *purpose == Purpose::Controller);
-        let fence = fence.flat_map(|(change, _)| &change.relies_on).find_map(|reliance| match reliance {
-            Reliance::Controls { lease, epoch } => Some((*lease, epoch.get())),
+        let fence = pack.iter().find_map(|(_, purpose)| match purpose {
+            Purpose::Controller { lease, epoch } => Some((*lease, *epoch)),
             _ => None,
         });
         let request = match fence {
@@ -681,8 +703,9 @@ impl Process {
     ) {
         let now = context.now;
         let unknown = matches!(outcome, PartitionOutcome::Unknown { .. });
-        self.controls_under_way
-            .retain(|partition| purpose != Purpose::Controller || *partition != change.partition);
+        if matches!(purpose, Purpose::Controller { .. }) {
+            self.errands.insert(change.partition, now + 100);
+        }
         let Some(replica) = self.replicas.get_mut(&change.partition) else { return };
         match purpose {
             Purpose::Isr(epoch) => {
@@ -705,7 +728,7 @@ impl Process {
                     leading.handing_over = false;
                 }
             }
-            Purpose::Controller => {}
+            Purpose::Controller { .. } | Purpose::Asked => {}
         }
     }
 

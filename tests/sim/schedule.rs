@@ -296,7 +296,7 @@ impl World {
                     process.draining = !process.draining;
                 }
             }
-            Fault::Preferred => self.wish(&Wish::Preferred(partition)),
+            Fault::Preferred => self.wish(&Wish::Balance),
             Fault::Reassign => {
                 let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
                 let count = if self.random.chance(30) { 2 } else { rf.min(brokers.len()) };
@@ -306,7 +306,12 @@ impl World {
                     shuffled.swap(at, with);
                 }
                 shuffled.truncate(count);
-                self.wish(&Wish::Reassign(partition, shuffled));
+                let wish = if self.random.chance(15) {
+                    Wish::Cancel(partition)
+                } else {
+                    Wish::Reassign(partition, shuffled)
+                };
+                self.wish(&wish);
             }
             _ => {}
         }
