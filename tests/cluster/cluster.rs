@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::directory::{self, View, code, text};
 use crate::etcds::Etcds;
-use crate::network::{self, Network};
+use crate::network::Network;
 use crate::node::{Node, START_DEADLINE};
 
 /// How long things may take that take a moment on an idle machine.
@@ -286,9 +286,4 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-}
-
-/// The address of a broker in a network.
-pub fn bootstrap_in_network(id: u8) -> String {
-    format!("{}:{OWN_PORT}", network::address(id))
 }
