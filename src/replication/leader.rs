@@ -273,6 +273,22 @@ impl Leader {
         self.high_watermark
     }
 
+    /// Who counts now: for the simulation's look at the rule U3.
+    #[cfg(test)]
+    pub(crate) fn maximal(&self) -> std::collections::BTreeSet<BrokerId> {
+        self.maximal_isr().collect()
+    }
+
+    /// What rule L1 forbids: positions of an epoch before.
+    #[cfg(test)]
+    pub(crate) fn keep_positions_of(&mut self, older: &Self) {
+        for (id, follower) in &mut self.followers {
+            if let Some(known) = older.followers.get(id) {
+                follower.log_end = known.log_end;
+            }
+        }
+    }
+
     /// A change of the ISR is due: [`id`](BrokerId) has just got near enough to join. Cheap: asked after every fetch.
     #[must_use]
     pub fn may_grow(&self, id: BrokerId) -> bool {

@@ -8,6 +8,7 @@ static ISR_SHRINKS: AtomicU64 = AtomicU64::new(0);
 static ISR_EXPANDS: AtomicU64 = AtomicU64::new(0);
 static ISR_FAILED: AtomicU64 = AtomicU64::new(0);
 static ELECTIONS: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+static CUTS_BELOW_HIGH_WATERMARK: AtomicU64 = AtomicU64::new(0);
 static REASSIGNMENTS: AtomicU64 = AtomicU64::new(0);
 
 /// How a leadership was won.
@@ -41,6 +42,11 @@ pub fn elected(won: Won) {
     if let Some(counter) = ELECTIONS.get(won as usize) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// A leader's log ended before the high watermark that its follower here knew: records were lost that had been committed (rule F3).
+pub fn cut_below_high_watermark() {
+    CUTS_BELOW_HIGH_WATERMARK.fetch_add(1, Ordering::Relaxed);
 }
 
 /// This broker, as controller, completed a reassignment.
@@ -77,6 +83,11 @@ pub(super) fn tell(scrape: &mut Scrape<'_>) {
         "Leaders that this broker wrote, by how they won \
          (kafka.controller:type=ControllerStats,name=ElectionRateAndTimeMs and UncleanLeaderElectionsPerSec)",
         &samples,
+    );
+    scrape.counter(
+        "ketcd_replication_cuts_below_high_watermark",
+        "Times that a replica here had committed records that its leader lacks: only after unclean elections",
+        of(&CUTS_BELOW_HIGH_WATERMARK),
     );
     scrape.counter(
         "ketcd_controller_completed_reassignments",
