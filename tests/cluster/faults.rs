@@ -129,7 +129,8 @@ impl Cut {
     /// Drops packets around broker `id`.
     pub fn make(self, cluster: &mut Cluster, id: i32) {
         let me = id as u8;
-        let others: Vec<u8> = cluster.ids().into_iter().filter(|&other| other != id).map(|id| id as u8).collect();
+        let others: Vec<u8> =
+            cluster.ids().into_iter().filter(|&other| other != id).map(|id| id as u8).collect();
         if matches!(self, Self::FromEtcd | Self::FromAll) {
             for member in 0..cluster.etcd.members() {
                 cluster.cut_both(me, Cluster::etcd_host(member));
@@ -158,8 +159,14 @@ impl Cut {
 pub async fn cut_off(cluster: &mut Cluster, load: &Load, id: i32, cut: Cut, count: &mut Count) {
     let led = led_by(cluster, id).await;
     cut.make(cluster, id);
-    let others: Vec<i32> =
-        load.directory.view().partitions.keys().copied().filter(|partition| !led.contains(partition)).collect();
+    let others: Vec<i32> = load
+        .directory
+        .view()
+        .partitions
+        .keys()
+        .copied()
+        .filter(|partition| !led.contains(partition))
+        .collect();
     let window = if cut.ends_the_session() {
         let took = until_others_lead(cluster, id, &led, count).await;
         eprintln!("{cut:?} of {id}, leader of {}: others lead after {took:?}", led.len());
@@ -182,7 +189,13 @@ pub enum Loss {
 }
 
 /// All of etcd away for `lasting`; acks go on all the time.
-pub async fn etcd_outage(cluster: &mut Cluster, load: &Load, loss: Loss, lasting: Duration, count: &mut Count) {
+pub async fn etcd_outage(
+    cluster: &mut Cluster,
+    load: &Load,
+    loss: Loss,
+    lasting: Duration,
+    count: &mut Count,
+) {
     let begun = Instant::now();
     for member in 0..cluster.etcd.members() {
         match loss {

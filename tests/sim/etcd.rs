@@ -34,7 +34,7 @@ pub enum Answer {
     /// To a transaction.
     Outcome(Outcome),
     /// The server refused it: nothing was changed.
-    Refused(&'static str),
+    Refused,
     /// To a renewal: whether the lease is there.
     Alive(bool),
     /// To a revocation.
@@ -113,8 +113,14 @@ impl Etcd {
             return Answer::Outcome(Outcome::Rejected { revision: self.state.revision, found });
         }
         if dead_lease {
-            return Answer::Refused("requested lease not found");
+            return Answer::Refused;
         }
+        let mut puts = BTreeSet::new();
+        let twice = txn
+            .operations
+            .iter()
+            .any(|operation| matches!(operation, Operation::Put { key, .. } if !puts.insert(key)));
+        assert!(!twice, "duplicate key given in txn request: {txn:?}");
         let revision = self.state.revision + 1;
         let before = self.history.len();
         for operation in &txn.operations {
@@ -167,11 +173,7 @@ impl Etcd {
 
     fn delete(&mut self, key: &[u8], revision: i64) {
         if self.state.keys.remove(key).is_some() {
-            self.history.push(KeyEvent {
-                key: key.to_vec(),
-                mod_revision: revision,
-                change: Change::Delete,
-            });
+            self.history.push(KeyEvent { key: key.to_vec(), mod_revision: revision, change: Change::Delete });
             self.written.push(Write { key: key.to_vec(), value: None, revision });
         }
     }

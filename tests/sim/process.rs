@@ -18,9 +18,9 @@ use crate::metadata::PartitionOutcome;
 use crate::metadata::apply::{self, KeyEvent};
 use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::keys::{BrokerLiveValue, Key, Record};
-use crate::metadata::txn::partitions::{PartitionChange, Reliance, change_partitions, pack};
+use crate::metadata::txn::Outcome;
+use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
 use crate::metadata::txn::shapes::{self, ClusterKey};
-use crate::metadata::txn::{Guard, GuardedTxn, Outcome};
 use crate::replication::election::{self, ElectionRules};
 use crate::replication::leader::{Leader, Rules};
 use crate::types::seeded::{Bug, seeded};
@@ -121,11 +121,18 @@ impl Context<'_> {
 #[derive(Debug)]
 pub enum Session {
     /// Registers again then.
-    Away { next_at: u64 },
+    Away {
+        next_at: u64,
+    },
     /// The registration is on its way.
-    Registering { lease: i64 },
+    Registering {
+        lease: i64,
+    },
     /// Its answer was lost: the lease is ended, which ends the doubt.
-    Doubt { lease: i64, next_at: u64 },
+    Doubt {
+        lease: i64,
+        next_at: u64,
+    },
     Held(Held),
 }
 
@@ -159,7 +166,25 @@ pub enum Purpose {
     Isr(LeaderEpoch),
     Ballot,
     HandOver,
-    Controller,
+    /// In the name of the controller: its candidacy.
+    Controller {
+        lease: i64,
+        epoch: i64,
+    },
+    /// An operator asked for it.
+    Asked,
+}
+
+impl Purpose {
+    const fn task(self) -> u8 {
+        match self {
+            Self::Isr(_) => 0,
+            Self::Ballot => 1,
+            Self::HandOver => 2,
+            Self::Controller { .. } => 3,
+            Self::Asked => 4,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -179,16 +204,16 @@ pub struct Process {
     reading: bool,
     next_resync: u64,
     pub replicas: BTreeMap<i32, Replica>,
-    clean_start: bool,
     left: BTreeMap<i32, Log>,
     pending: BTreeMap<u64, Pending>,
     ending: BTreeSet<BrokerId>,
     pub draining: bool,
     pub stop: Option<Stop>,
     flags_under_way: bool,
-    /// What the operator asked of the controller that this process is.
+    /// What an operator asked of this process.
     pub wishes: Vec<controller::Wish>,
-    pub controls_under_way: BTreeSet<i32>,
+    /// When the controller looks at a partition again.
+    pub errands: BTreeMap<i32, u64>,
 }
 
 impl Process {
@@ -214,7 +239,6 @@ impl Process {
             reading: false,
             next_resync: 0,
             replicas: BTreeMap::new(),
-            clean_start,
             left,
             pending: BTreeMap::new(),
             ending: BTreeSet::new(),
@@ -222,13 +246,17 @@ impl Process {
             stop: None,
             flags_under_way: false,
             wishes: Vec::new(),
-            controls_under_way: BTreeSet::new(),
+            errands: BTreeMap::new(),
         };
         // What is on the disk is opened before anything else; its recovery takes its time.
         for (partition, mut log) in std::mem::take(&mut process.left) {
             let end = log.end();
             log.epochs.truncate_from_end(end.get());
-            let recovery = if clean_start { 0 } else { 20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150 };
+            let recovery = if clean_start {
+                0
+            } else {
+                20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150
+            };
             process.replicas.insert(partition, Replica::new(partition, log, now + recovery));
         }
         process
@@ -270,7 +298,7 @@ impl Process {
     pub fn tick(&mut self, disk: &mut super::node::Disk, context: &mut Context<'_>) {
         let now = context.now;
         match &mut self.session {
-            Session::Away { next_at } if *next_at <= now && self.stop.is_none() => self.register(disk, context),
+            Session::Away { next_at } if *next_at <= now => self.register(disk, context),
             Session::Doubt { lease, next_at } if *next_at <= now => {
                 let lease = *lease;
                 *next_at = now + REQUEST_TIMEOUT;
@@ -301,7 +329,8 @@ impl Process {
         let lease = i64::try_from(context.id()).unwrap();
         // A lost registration must be ended by the next process: its lease is written down first (rule B7).
         disk.lease = lease;
-        let value = self.live_value(self.draining, false);
+        let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
+        let value = self.live_value(self.draining || self.stop.is_some(), stopping);
         let cluster = ClusterKey::Stands(cluster_value().encode());
         let txn = shapes::register(keys(), self.id, &value, lease, self.data_may_be_lost, cluster);
         self.session = Session::Registering { lease };
@@ -356,7 +385,9 @@ impl Process {
         let Some(pending) = self.pending.remove(&request) else { return };
         let now = context.now;
         match (pending, answer) {
-            (Pending::Register { lease, sent }, answer) => self.registered(lease, sent, answer, disk, context),
+            (Pending::Register { lease, sent }, answer) => {
+                self.registered(lease, sent, answer, disk, context)
+            }
             (Pending::EndDoubt { lease }, _) => {
                 if matches!(self.session, Session::Doubt { lease: doubted, .. } if doubted == lease) {
                     self.session = Session::Away { next_at: now };
@@ -489,13 +520,17 @@ impl Process {
     /// Faster than the lease: its connections are reset and its port refuses, so that process is dead.
     fn end_session_of(&mut self, broker: BrokerId, context: &mut Context<'_>) {
         let Some(live) = self.image.brokers.get(&broker) else { return };
-        if self.me.is_none() || !self.ending.insert(broker) {
+        // Who stops in order ends its session itself.
+        if live.stopping || self.me.is_none() || !self.ending.insert(broker) {
             return;
         }
-        let key = keys().bytes(&Key::BrokerLive(broker));
-        let txn = GuardedTxn::new(format!("end of the session of broker {broker}"))
-            .when(Guard::CreatedAt(key.clone(), live.epoch.get()))
-            .delete(key);
+        let entry = ReplicaEntry { id: broker, epoch: live.epoch };
+        let candidacy = self
+            .image
+            .candidates
+            .iter()
+            .find(|(_, candidate)| candidate.broker == broker && candidate.broker_epoch == entry.epoch);
+        let txn = shapes::end_session(keys(), entry, candidacy.map(|(lease, _)| *lease));
         self.ask(Pending::EndSession(broker), Request::Txn(txn), context);
     }
 
@@ -541,16 +576,18 @@ impl Process {
             }
             let successor = election_of(&image, partition).and_then(|state| {
                 let mine = state.leader == Some(me);
-                (mine && self.stop.is_some() | self.draining)
+                (mine && (self.stop.is_some() || self.draining))
                     .then(|| election::successor(&image, state, me.id))
                     .flatten()
             });
             if let (Role::Leader(leading), Some(to)) = (&mut replica.role, successor)
                 && !leading.handing_over
-                && image.brokers.get(&me.id).is_some_and(|live| live.draining || live.stopping)
+                && image.brokers.get(&me.id).is_some_and(|live| live.draining)
             {
                 let leaving = self.stop.is_some().then_some(me.id);
-                if let Some(change) = super::stopping::hand_over(&image, partition, me, to, leaving, context.topic) {
+                if let Some(change) =
+                    super::stopping::hand_over(&image, partition, me, to, leaving, context.topic)
+                {
                     leading.handing_over = true;
                     changes.push((change, Purpose::HandOver));
                 }
@@ -563,16 +600,15 @@ impl Process {
 
     fn set_flags(&mut self, me: ReplicaEntry, context: &mut Context<'_>) {
         let Some(live) = self.image.brokers.get(&self.id) else { return };
-        let wanted = (self.draining, self.stop.is_some());
+        let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
+        let wanted = (self.draining || self.stop.is_some(), stopping);
         let Some(held) = self.held() else { return };
         if (live.draining, live.stopping) == wanted || self.flags_under_way || held.epoch != me.epoch {
             return;
         }
-        let lease = held.lease;
-        let key = keys().bytes(&Key::BrokerLive(self.id));
-        let txn = GuardedTxn::new("flags")
-            .when(Guard::CreatedAt(key.clone(), me.epoch.get()))
-            .put_leased(key, self.live_value(wanted.0, wanted.1).encode(), lease);
+        let value = self.live_value(wanted.0, wanted.1);
+        let (lease, read) = (held.lease, live.mod_revision);
+        let txn = shapes::change_registration(keys(), self.id, &value, lease, me.epoch, read);
         self.flags_under_way = true;
         self.ask(Pending::Flags, Request::Txn(txn), context);
     }
@@ -591,8 +627,10 @@ impl Process {
                 }
                 continue;
             }
-            let replica =
-                self.replicas.entry(partition).or_insert_with(|| Replica::new(partition, Log::default(), now));
+            let replica = self
+                .replicas
+                .entry(partition)
+                .or_insert_with(|| Replica::new(partition, Log::default(), now));
             if replica.is_ready(now) {
                 let rules = context.topic.rules();
                 let applied = Applied { state, image: &image, me, rules, now: duration(now) };
@@ -606,20 +644,25 @@ impl Process {
         if changes.is_empty() {
             return;
         }
-        let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();
-        for indexes in pack(keys(), &plain) {
-            let pack: Vec<(PartitionChange, Purpose)> =
-                indexes.into_iter().map(|index| changes[index].clone()).collect();
-            self.send_pack(pack, context);
+        // Each purpose is a task of its own, which packs what it has.
+        let mut tasks: BTreeMap<u8, Vec<(PartitionChange, Purpose)>> = BTreeMap::new();
+        for (change, purpose) in changes {
+            tasks.entry(purpose.task()).or_default().push((change, purpose));
+        }
+        for changes in tasks.into_values() {
+            let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();
+            for indexes in pack(keys(), &plain) {
+                let pack = indexes.into_iter().map(|index| changes[index].clone()).collect();
+                self.send_pack(pack, context);
+            }
         }
     }
 
     fn send_pack(&mut self, pack: Vec<(PartitionChange, Purpose)>, context: &mut Context<'_>) {
         let txn = change_partitions(keys(), pack.iter().map(|(change, _)| change));
         assert_eq!(txn.check(), Ok(()));
-        let fence = pack.iter().filter(|(_, purpose)| *purpose == Purpose::Controller);
-        let fence = fence.flat_map(|(change, _)| &change.relies_on).find_map(|reliance| match reliance {
-            Reliance::Controls { lease, epoch } => Some((*lease, epoch.get())),
+        let fence = pack.iter().find_map(|(_, purpose)| match purpose {
+            Purpose::Controller { lease, epoch } => Some((*lease, *epoch)),
             _ => None,
         });
         let request = match fence {
@@ -629,9 +672,16 @@ impl Process {
         self.ask(Pending::Changes(pack), request, context);
     }
 
-    fn changed(&mut self, mut pack: Vec<(PartitionChange, Purpose)>, answer: Answer, context: &mut Context<'_>) {
+    fn changed(
+        &mut self,
+        mut pack: Vec<(PartitionChange, Purpose)>,
+        answer: Answer,
+        context: &mut Context<'_>,
+    ) {
         let outcome = match answer {
-            Answer::Outcome(Outcome::Applied { revision }) => PartitionOutcome::Written(PartitionEpoch(revision)),
+            Answer::Outcome(Outcome::Applied { revision }) => {
+                PartitionOutcome::Written(PartitionEpoch(revision))
+            }
             Answer::Outcome(Outcome::Rejected { .. }) if pack.len() > 1 => {
                 let right = pack.split_off(pack.len() / 2);
                 self.send_pack(pack, context);
@@ -653,9 +703,9 @@ impl Process {
     ) {
         let now = context.now;
         let unknown = matches!(outcome, PartitionOutcome::Unknown { .. });
-        self.controls_under_way.retain(|partition| {
-            purpose != Purpose::Controller || *partition != change.partition
-        });
+        if matches!(purpose, Purpose::Controller { .. }) {
+            self.errands.insert(change.partition, now + 100);
+        }
         let Some(replica) = self.replicas.get_mut(&change.partition) else { return };
         match purpose {
             Purpose::Isr(epoch) => {
@@ -678,7 +728,7 @@ impl Process {
                     leading.handing_over = false;
                 }
             }
-            Purpose::Controller => {}
+            Purpose::Controller { .. } | Purpose::Asked => {}
         }
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::Log;
-use super::message::{
-    Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetched, Refusal,
-};
+use super::message::{Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetched, Refusal};
 use super::process::Context;
 use super::{at, duration, topic_id};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
@@ -37,8 +35,6 @@ pub struct Replica {
     /// When its local recovery is done (rule B3).
     pub ready_at: u64,
     pub campaign: Campaign,
-    /// The core of an earlier epoch: what the fault [`Bug::L1NoReset`] carries over.
-    old: Option<Leader>,
     /// Produces of an earlier epoch: what the fault [`Bug::L11LateAck`] still answers.
     late: Vec<Parked>,
 }
@@ -81,8 +77,6 @@ pub struct Following {
     /// The fetch under way, and when it is given up.
     fetch: Option<(u64, u64)>,
     next_at: u64,
-    /// It was cut in this epoch: what the fault [`Bug::F2OneRound`] takes for enough.
-    cut: bool,
 }
 
 /// What the image and the session say, for one application.
@@ -105,7 +99,6 @@ impl Replica {
             seen: (LeaderEpoch(-1), PartitionEpoch(-1)),
             ready_at,
             campaign: Campaign::default(),
-            old: None,
             late: Vec::new(),
         }
     }
@@ -152,13 +145,7 @@ impl Replica {
                 self.step_down(context);
                 self.log.begin_epoch(state.leader_epoch); // rule L1
                 let (end, high_watermark) = (self.log.end(), self.high_watermark);
-                #[allow(unused_mut)]
-                let mut core = Leader::new(*me, state, image, *rules, end, high_watermark, *now);
-                if seeded(Bug::L1NoReset)
-                    && let Some(old) = &self.old
-                {
-                    core.keep_positions_of(old);
-                }
+                let core = Leader::new(*me, state, image, *rules, end, high_watermark, *now);
                 self.role = Role::Leader(Box::new(Leading {
                     core,
                     produces: Vec::new(),
@@ -176,7 +163,6 @@ impl Replica {
                     epoch: state.leader_epoch,
                     fetch: None,
                     next_at: 0,
-                    cut: false,
                 });
             }
             (_, None) => self.step_down(context),
@@ -198,7 +184,6 @@ impl Replica {
                 context.reply(parked.request, ClientAnswer::Failed(Refusal::NotLeader));
             }
         }
-        self.old = Some(leading.core);
     }
 
     /// Moves the high watermark, and answers whoever waited for that.
@@ -237,9 +222,8 @@ impl Replica {
         }
         if !self.late.is_empty() {
             let high_watermark = self.high_watermark;
-            let (acked, still) = std::mem::take(&mut self.late)
-                .into_iter()
-                .partition(|parked| parked.offset < high_watermark);
+            let (acked, still) =
+                std::mem::take(&mut self.late).into_iter().partition(|parked| parked.offset < high_watermark);
             self.late = still;
             let acked: Vec<Parked> = acked;
             for parked in acked {
@@ -301,10 +285,7 @@ impl Replica {
             return;
         }
         let id = context.id();
-        let mut position = follower::position(&self.log);
-        if following.cut && seeded(Bug::F2OneRound) {
-            position.last_fetched_epoch = None;
-        }
+        let position = follower::position(&self.log);
         following.fetch = Some((id, now + FETCH_TIMEOUT));
         let fetch = Fetch {
             id,
@@ -325,23 +306,25 @@ impl Replica {
         if following.epoch != fetched.epoch && !seeded(Bug::F1OtherEpoch) {
             return;
         }
-        if following.fetch.is_some_and(|(id, _)| id == fetched.id) {
+        let awaited = following.fetch.is_some_and(|(id, _)| id == fetched.id);
+        let other_epoch = following.epoch != fetched.epoch;
+        if awaited {
             following.fetch = None;
             following.next_at = 0;
+        } else if !other_epoch && !matches!(fetched.body, Body::Records { .. }) {
+            // An answer that nobody waits for any more. Records get as far as the log's own check.
+            return;
         }
         match fetched.body {
             Body::Error(_) => following.next_at = now + FETCH_BACKOFF,
             Body::Diverging { epoch, end } => {
                 let cut = follower::truncation(&self.log, self.high_watermark, (epoch, end));
-                following.cut = true;
                 self.cut(cut.to, cut.below_high_watermark, context);
             }
-            Body::OutOfRange { start, end } => {
-                match follower::out_of_range(self.log.end(), start, end) {
-                    OutOfRange::TruncateTo(to) => self.cut(to, to < self.high_watermark, context),
-                    OutOfRange::StartAt(_) | OutOfRange::Retry => following.next_at = now + FETCH_BACKOFF,
-                }
-            }
+            Body::OutOfRange { start, end } => match follower::out_of_range(self.log.end(), start, end) {
+                OutOfRange::TruncateTo(to) => self.cut(to, to < self.high_watermark, context),
+                OutOfRange::StartAt(_) | OutOfRange::Retry => following.next_at = now + FETCH_BACKOFF,
+            },
             Body::Records { base, records, high_watermark } => {
                 // rule F5
                 let mut last = self.log.stamps.last().copied().unwrap_or(-1);
@@ -361,7 +344,9 @@ impl Replica {
                     context.stored(self.partition, self.log.values.len() - 1, value);
                 }
                 if base <= self.log.end() {
-                    self.high_watermark = follower::high_watermark(high_watermark, self.log.end());
+                    // Never back: what was committed once stays so.
+                    let believed = follower::high_watermark(high_watermark, self.log.end());
+                    self.high_watermark = self.high_watermark.max(believed);
                 }
             }
         }
@@ -375,7 +360,13 @@ impl Replica {
     }
 
     /// A client asks. `fenced`: the session's deadline has passed (rule E6); `unclean`: the topic allows unclean elections.
-    pub fn on_client(&mut self, request: ClientRequest, fenced: bool, unclean: bool, context: &mut Context<'_>) {
+    pub fn on_client(
+        &mut self,
+        request: ClientRequest,
+        fenced: bool,
+        unclean: bool,
+        context: &mut Context<'_>,
+    ) {
         let refuse = |context: &mut Context<'_>, request, why| {
             context.reply(request, ClientAnswer::Failed(why));
         };
@@ -430,7 +421,11 @@ impl Replica {
     }
 
     /// The next change of the ISR, if it is time.
-    pub fn propose(&mut self, image: &ClusterImage, now: u64) -> Option<crate::metadata::txn::partitions::PartitionChange> {
+    pub fn propose(
+        &mut self,
+        image: &ClusterImage,
+        now: u64,
+    ) -> Option<crate::metadata::txn::partitions::PartitionChange> {
         let partition = self.partition;
         let Role::Leader(leading) = &mut self.role else { return None };
         if leading.not_before > now {
@@ -438,6 +433,8 @@ impl Replica {
         }
         let change = leading.core.propose(topic_id(), partition, image, duration(now))?;
         leading.core.sent(&change);
+        // A proposed member counts at once (rule L4).
+        self.high_watermark = leading.core.advance(duration(now));
         leading.not_before = now + 20;
         Some(change)
     }

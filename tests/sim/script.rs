@@ -155,7 +155,7 @@ impl World {
     pub fn stop_broker(&mut self, broker: i32) {
         let now = self.now;
         if let Some(process) = self.nodes.get_mut(&BrokerId(broker)).unwrap().process.as_mut() {
-            process.stop.get_or_insert(Stop::Leaving { since: now });
+            process.stop.get_or_insert(Stop::Leaving { since: now, stopping: false });
         }
     }
 
@@ -302,7 +302,7 @@ impl World {
         }
     }
 
-    /// An operator's wish, to every process that takes itself for the controller.
+    /// An operator's wish, to every process.
     pub fn wish(&mut self, wish: &controller::Wish) {
         for node in self.nodes.values_mut() {
             if let Some(process) = &mut node.process {

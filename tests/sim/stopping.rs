@@ -17,8 +17,8 @@ const STEP: u64 = 40;
 /// Where a graceful stop is.
 #[derive(Debug, Clone, Copy)]
 pub enum Stop {
-    /// Leaderships go, the broker leaves the ISRs.
-    Leaving { since: u64 },
+    /// Leaderships go, then the broker says that it stops, and leaves the ISRs.
+    Leaving { since: u64, stopping: bool },
     /// Roles have ended; the first of the two writes comes then.
     First { at: u64 },
     /// The second comes then, and the process ends.
@@ -26,6 +26,11 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// The registration says so.
+    pub const fn is_stopping(&self) -> bool {
+        !matches!(self, Self::Leaving { stopping: false, .. })
+    }
+
     /// Roles have ended.
     pub const fn is_closing(&self) -> bool {
         !matches!(self, Self::Leaving { .. })
@@ -54,20 +59,36 @@ pub fn hand_over(
 impl Process {
     /// The next step of a stop that is under way.
     pub fn stop_on(&mut self, me: ReplicaEntry, context: &mut Context<'_>) {
-        let Some(Stop::Leaving { since }) = self.stop else { return };
-        let partitions: Vec<i32> = self.replicas.keys().copied().collect();
-        let involved = partitions.into_iter().any(|partition| {
-            election_of(&self.image, partition).is_some_and(|state| {
-                state.leader == Some(me) || state.isr.iter().any(|entry| entry.id == me.id)
-            })
+        let Some(Stop::Leaving { since, stopping }) = self.stop else { return };
+        let late = context.now >= since + LEAVE_MAX;
+        if !stopping {
+            let draining = self.image.brokers.get(&me.id).is_some_and(|live| live.draining);
+            let leads = self.states().any(|state| {
+                state.leader == Some(me) && election::successor(&self.image, state, me.id).is_some()
+            });
+            if late || draining && !leads {
+                self.stop = Some(Stop::Leaving { since, stopping: true });
+            }
+            return;
+        }
+        let announced = self.image.brokers.get(&me.id).is_some_and(|live| live.stopping);
+        let relied_on = self.states().any(|state| {
+            let led_elsewhere =
+                state.leader.is_some_and(|leader| leader.id != me.id && self.image.lives(leader));
+            led_elsewhere && state.isr.iter().any(|entry| entry.id == me.id)
+                || state.leader == Some(me) && election::successor(&self.image, state, me.id).is_some()
         });
-        if !involved || context.now >= since + LEAVE_MAX {
+        if late || announced && !relied_on {
             for replica in self.replicas.values_mut() {
                 replica.step_down(context);
                 replica.role = super::replica::Role::Idle;
             }
             self.stop = Some(Stop::First { at: context.now + STEP });
         }
+    }
+
+    fn states(&self) -> impl Iterator<Item = &std::sync::Arc<crate::metadata::image::PartitionImage>> {
+        self.replicas.keys().filter_map(|partition| election_of(&self.image, *partition))
     }
 
     /// The steps of closing.

@@ -83,8 +83,7 @@ async fn coordinator(cluster: &Cluster) -> i32 {
 
 async fn find(bootstrap: &str) -> Result<Option<(i32, String)>, PeerError> {
     let mut peer = Peer::connect(bootstrap, "groups", Duration::from_secs(2)).await?;
-    let request =
-        FindCoordinatorRequest::default().with_key_type(0).with_coordinator_keys(vec![text(GROUP)]);
+    let request = FindCoordinatorRequest::default().with_key_type(0).with_coordinator_keys(vec![text(GROUP)]);
     let answer = peer.call_at(&request, FIND_COORDINATOR_VERSION).await?;
     let found = &answer.coordinators[0];
     let address = format!("{}:{}", found.host, found.port);
@@ -108,7 +107,11 @@ async fn commits_go_on(history: &History) {
         if (0..PARTITIONS).all(|p| now.get(&p) > before.get(&p)) {
             return;
         }
-        assert!(begun.elapsed() < STUCK, "the group is stuck: {before:?}, then {now:?}: {:?}", history.errors());
+        assert!(
+            begun.elapsed() < STUCK,
+            "the group is stuck: {before:?}, then {now:?}: {:?}",
+            history.errors()
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -150,9 +153,8 @@ async fn committed(coordinator: &str) -> Result<Option<BTreeMap<i32, i64>>, Peer
     let topic = OffsetFetchRequestTopics::default()
         .with_name(TopicName(text(TOPIC)))
         .with_partition_indexes((0..PARTITIONS).collect());
-    let group = OffsetFetchRequestGroup::default()
-        .with_group_id(GroupId(text(GROUP)))
-        .with_topics(Some(vec![topic]));
+    let group =
+        OffsetFetchRequestGroup::default().with_group_id(GroupId(text(GROUP))).with_topics(Some(vec![topic]));
     let request = OffsetFetchRequest::default().with_groups(vec![group]).with_require_stable(true);
     let answer = peer.call_at(&request, OFFSET_FETCH_VERSION).await?;
     let group = &answer.groups[0];

@@ -17,7 +17,11 @@ fn a_pause_shorter_than_the_lease_moves_no_leader() {
         let after = cluster.view(TOPIC).await;
         for partition in led {
             let (before, after) = (&before.partitions[&partition], &after.partitions[&partition]);
-            assert_eq!((before.leader, before.epoch), (after.leader, after.epoch), "of partition {partition}");
+            assert_eq!(
+                (before.leader, before.epoch),
+                (after.leader, after.epoch),
+                "of partition {partition}"
+            );
         }
         load.finish(&mut cluster).await;
     });

@@ -30,7 +30,8 @@ fn replicas_move_under_load_and_a_kill_does_not_stop_them() {
             .partitions
             .iter()
             .map(|(&partition, known)| {
-                let newcomer = cluster.ids().into_iter().find(|id| !known.replicas.contains(id)).expect("four");
+                let newcomer =
+                    cluster.ids().into_iter().find(|id| !known.replicas.contains(id)).expect("four");
                 let stay = known.replicas.iter().copied().filter(|&id| id != known.leader);
                 (partition, stay.chain([newcomer]).collect())
             })
