@@ -16,7 +16,7 @@ use crate::metadata::PartitionOutcome;
 use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::replication::reassignment;
-use crate::telemetry::replication as numbers;
+use crate::telemetry::replication::{self as numbers, Won};
 use crate::types::random;
 
 /// Changes decided from one image.
@@ -129,7 +129,7 @@ async fn carry_out(broker: &Broker, tasks: &[Task], changes: Vec<PartitionChange
                         numbers::reassigned();
                         info!(topic = %task.topic, partition = task.partition, "reassignment complete");
                     }
-                    Errand::PreferLeader => broker.elections().note_handed_over(),
+                    Errand::PreferLeader => numbers::elected(Won::HandOver),
                     Errand::TidyElr => {}
                 }
             }

@@ -17,6 +17,7 @@ pub mod node;
 mod node_admin;
 mod node_groups;
 mod node_replication;
+pub mod nodes;
 pub mod offsets;
 pub mod output;
 pub mod perf;

@@ -33,11 +33,11 @@ impl Numbers {
             let mut asked = None;
             for state in &topic.partitions {
                 numbers.all += 1;
-                let vacant = election::is_vacant(image, state);
-                numbers.offline += u64::from(vacant);
-                let leader = state.leader.map(|leader| leader.id);
-                numbers.not_preferred += u64::from(!vacant && leader != state.replicas.first().copied());
-                if !vacant && leader == Some(me.id) {
+                let leader = election::leader_now(image, state);
+                let preferred = leader == state.replicas.first().copied();
+                numbers.offline += u64::from(leader.is_none());
+                numbers.not_preferred += u64::from(leader.is_some() && !preferred);
+                if leader == Some(me.id) {
                     numbers.add_led(image, state, *asked.get_or_insert_with(|| min_isr(topic)));
                 }
             }
@@ -136,38 +136,6 @@ pub fn tell(scrape: &mut Scrape<'_>, broker: &Broker) {
     for (name, help, bean, attribute, value) in gauges {
         scrape.gauge(name, &format!("{help} ({bean}{attribute})"), value as f64);
     }
-    tell_elections(scrape, broker);
-}
-
-#[allow(clippy::cast_precision_loss, reason = "metrics are floating point numbers")]
-fn tell_elections(scrape: &mut Scrape<'_>, broker: &Broker) {
-    let counts = broker.elections().counts();
-    let won = [
-        ("in_sync", counts.in_sync),
-        ("eligible", counts.eligible),
-        ("last_known_leader", counts.last_known_leader),
-        ("unclean", counts.unclean),
-        ("hand_over", counts.handed_over),
-    ];
-    let labels: Vec<_> = won.iter().map(|(how, count)| ([("won", *how)], *count as f64)).collect();
-    let samples: Vec<(&[(&str, &str)], f64)> =
-        labels.iter().map(|(labels, count)| (labels.as_slice(), *count)).collect();
-    scrape.counters(
-        "ketcd_replication_elections",
-        "Leaders that this broker wrote, by how they won \
-         (kafka.controller:type=ControllerStats,name=LeaderElectionRateAndTimeMs, UncleanLeaderElectionsPerSec)",
-        &samples,
-    );
-    scrape.counter(
-        "ketcd_replication_lost_elections",
-        "Ballots of this broker that were not taken: somebody was faster",
-        counts.lost as f64,
-    );
-    scrape.counter(
-        "ketcd_replication_ended_sessions",
-        "Sessions of dead brokers that this broker ended before their leases did",
-        counts.sessions_ended as f64,
-    );
 }
 
 #[cfg(test)]

@@ -70,6 +70,11 @@ impl OwnBroker {
         self.node.etcd_endpoint().expect("a broker with a store of its own")
     }
 
+    /// The broker itself.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
     pub async fn stop(self) {
         tokio::time::timeout(DEADLINE, self.node.stop()).await.expect("the broker stops");
     }

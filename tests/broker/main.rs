@@ -35,5 +35,6 @@ mod produce;
 mod producers;
 mod registry;
 mod replicas;
+mod replication;
 mod restart;
 mod topics;
