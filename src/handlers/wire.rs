@@ -7,8 +7,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::configs::broker_entity;
 use crate::coordinator::runtime::OFFSETS_TOPIC;
-use crate::metadata::image::{ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
+use crate::metadata::image::{ClusterImage, ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
 use crate::protocol::error::ErrorCode;
+use crate::replication::election::is_vacant;
 use crate::types::{BrokerId, LeaderEpoch, TopicName};
 
 /// "None" of leader ids and epochs on the wire.
@@ -44,9 +45,16 @@ pub fn entry_ids(entries: &[ReplicaEntry]) -> Vec<WireBrokerId> {
     broker_ids(entries.iter().map(|entry| entry.id))
 }
 
-/// The leader of a partition, `-1` if it has none.
-pub fn leader_id(partition: &PartitionImage) -> WireBrokerId {
-    WireBrokerId(partition.leader.map_or(NONE, |leader| leader.id.get()))
+/// The leader of a partition as clients should know it: one whose lifetime goes on. A broker that was started again leads nothing
+/// before its ballot.
+pub fn leader_of(image: &ClusterImage, partition: &PartitionImage) -> Option<WireBrokerId> {
+    let leader = partition.leader.filter(|_| !is_vacant(image, partition))?;
+    image.brokers.contains_key(&leader.id).then(|| broker_id(leader.id))
+}
+
+/// Replicas whose brokers are not there.
+pub fn offline_replicas(image: &ClusterImage, partition: &PartitionImage) -> Vec<WireBrokerId> {
+    broker_ids(partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id)))
 }
 
 /// A leader epoch of a request: `-1` says that the client knows none.
