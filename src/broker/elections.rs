@@ -8,6 +8,7 @@ use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry, TopicIm
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::replication::election::{self, ElectionRules};
 use crate::replication::reassignment;
+use crate::telemetry::replication::{self as numbers, Won};
 use tracing::warn;
 
 /// What kind of election is asked for.
