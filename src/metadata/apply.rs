@@ -359,6 +359,7 @@ impl Builder {
                     leader: None,
                     isr: Vec::new(),
                     elr: Vec::new(),
+                    last_known_leader: None,
                     why: format!("unreadable record: {error}"),
                     partition_epoch,
                     ..(**slot).clone()

@@ -34,7 +34,7 @@ pub enum Answer {
     /// To a transaction.
     Outcome(Outcome),
     /// The server refused it: nothing was changed.
-    Refused(&'static str),
+    Refused,
     /// To a renewal: whether the lease is there.
     Alive(bool),
     /// To a revocation.
@@ -113,7 +113,7 @@ impl Etcd {
             return Answer::Outcome(Outcome::Rejected { revision: self.state.revision, found });
         }
         if dead_lease {
-            return Answer::Refused("requested lease not found");
+            return Answer::Refused;
         }
         let mut puts = BTreeSet::new();
         let twice = txn.operations.iter().any(|operation| {

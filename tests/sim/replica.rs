@@ -37,8 +37,6 @@ pub struct Replica {
     /// When its local recovery is done (rule B3).
     pub ready_at: u64,
     pub campaign: Campaign,
-    /// The core of an earlier epoch: what the fault [`Bug::L1NoReset`] carries over.
-    old: Option<Leader>,
     /// Produces of an earlier epoch: what the fault [`Bug::L11LateAck`] still answers.
     late: Vec<Parked>,
 }
@@ -81,8 +79,6 @@ pub struct Following {
     /// The fetch under way, and when it is given up.
     fetch: Option<(u64, u64)>,
     next_at: u64,
-    /// It was cut in this epoch: what the fault [`Bug::F2OneRound`] takes for enough.
-    cut: bool,
 }
 
 /// What the image and the session say, for one application.
@@ -105,7 +101,6 @@ impl Replica {
             seen: (LeaderEpoch(-1), PartitionEpoch(-1)),
             ready_at,
             campaign: Campaign::default(),
-            old: None,
             late: Vec::new(),
         }
     }
@@ -152,13 +147,7 @@ impl Replica {
                 self.step_down(context);
                 self.log.begin_epoch(state.leader_epoch); // rule L1
                 let (end, high_watermark) = (self.log.end(), self.high_watermark);
-                #[allow(unused_mut)]
-                let mut core = Leader::new(*me, state, image, *rules, end, high_watermark, *now);
-                if seeded(Bug::L1NoReset)
-                    && let Some(old) = &self.old
-                {
-                    core.keep_positions_of(old);
-                }
+                let core = Leader::new(*me, state, image, *rules, end, high_watermark, *now);
                 self.role = Role::Leader(Box::new(Leading {
                     core,
                     produces: Vec::new(),
@@ -176,7 +165,6 @@ impl Replica {
                     epoch: state.leader_epoch,
                     fetch: None,
                     next_at: 0,
-                    cut: false,
                 });
             }
             (_, None) => self.step_down(context),
@@ -198,7 +186,6 @@ impl Replica {
                 context.reply(parked.request, ClientAnswer::Failed(Refusal::NotLeader));
             }
         }
-        self.old = Some(leading.core);
     }
 
     /// Moves the high watermark, and answers whoever waited for that.
@@ -301,10 +288,7 @@ impl Replica {
             return;
         }
         let id = context.id();
-        let mut position = follower::position(&self.log);
-        if following.cut && seeded(Bug::F2OneRound) {
-            position.last_fetched_epoch = None;
-        }
+        let position = follower::position(&self.log);
         following.fetch = Some((id, now + FETCH_TIMEOUT));
         let fetch = Fetch {
             id,
@@ -338,7 +322,6 @@ impl Replica {
             Body::Error(_) => following.next_at = now + FETCH_BACKOFF,
             Body::Diverging { epoch, end } => {
                 let cut = follower::truncation(&self.log, self.high_watermark, (epoch, end));
-                following.cut = true;
                 self.cut(cut.to, cut.below_high_watermark, context);
             }
             Body::OutOfRange { start, end } => {
