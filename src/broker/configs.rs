@@ -11,7 +11,7 @@ use crate::config::{
 };
 use crate::metadata::image::{ClusterImage, ConfigEntity};
 use crate::metadata::{self, MetadataError};
-use crate::types::{BrokerId, TopicName};
+use crate::types::{BrokerId, TopicId, TopicName};
 
 /// How long a change waits until this broker has carried it out.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -127,6 +127,13 @@ impl Broker {
         let nothing = Arc::default();
         let overrides = image.config(&ConfigEntity::Topic(name.clone())).unwrap_or(&nothing);
         self.config().topic_config(overrides, &self.dynamic(image))
+    }
+
+    /// `min.insync.replicas` of a topic under `image`; `None` if it is not there.
+    #[must_use]
+    pub fn min_insync_replicas(&self, image: &ClusterImage, topic: TopicId) -> Option<usize> {
+        let name = &image.topics.get(&topic)?.name;
+        Some(usize::try_from(self.topic_config(image, name).min_insync_replicas).unwrap_or(usize::MAX))
     }
 
     /// Changes the configuration of `entity` and waits until this broker has carried it out.

@@ -2,17 +2,25 @@
 //!
 //! [`Broker`] is what handlers reach through: the metadata, the partitions that this broker holds, the fetch sessions, the
 //! configuration. [`reconcile`] turns changes of the image into opened logs and roles; [`fetch`] reads many partitions at once and
-//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs.
+//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs; [`elect`] wins leaderships and
+//! hands them over.
 //!
 //! Read first: [`Broker`], then [`reconcile`].
 
 pub mod configs;
+pub mod control;
+pub mod departed;
+pub mod elect;
+pub mod elections;
 pub mod fetch;
 pub mod groups;
 pub mod isr;
 pub mod lag;
 pub mod partitions;
+pub mod reassignments;
 pub mod reconcile;
+pub mod rounds;
+pub mod seen;
 pub mod sessions;
 pub mod topics;
 
@@ -41,6 +49,7 @@ pub struct Broker {
     groups: Arc<GroupCoordinator>,
     attention: Arc<Attention>,
     creating: groups::Creating,
+    elections: elect::Elections,
     clock: Clock,
     /// Revision of the newest image that reconcile has carried out.
     applied: watch::Sender<i64>,
@@ -61,6 +70,7 @@ impl Broker {
             groups,
             attention: Arc::default(),
             creating: groups::Creating::default(),
+            elections: elect::Elections::default(),
             clock,
             applied: watch::Sender::new(0),
         })
@@ -112,6 +122,12 @@ impl Broker {
     #[must_use]
     pub const fn groups(&self) -> &Arc<GroupCoordinator> {
         &self.groups
+    }
+
+    /// What this broker does about leaderships.
+    #[must_use]
+    pub const fn elections(&self) -> &elect::Elections {
+        &self.elections
     }
 
     /// Partitions whose ISR is to be looked at.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Broker, Topic, groups};
+use super::{Broker, Topic, departed, groups};
 use crate::config::TopicConfig;
 use crate::controller::housekeeping;
 use crate::log::Step;
@@ -70,12 +70,18 @@ impl Reconciler {
         }
         let mut put = Vec::new();
         let mut removed = Vec::new();
+        let (mut moved_away, mut without) = (Vec::new(), Vec::new());
         for topic in image.topics.values() {
             let unchanged = self.seen.topics.get(&topic.id).is_some_and(|before| Arc::ptr_eq(before, topic));
             if topic.deleting {
                 removed.push(topic.id);
             } else if !unchanged {
-                put.extend(self.open_topic(image, topic, me));
+                let held = self.broker.partitions.topic_by_id(topic.id);
+                moved_away.extend(held.iter().flat_map(|held| departed::of_topic(held, topic, me.id)));
+                match self.open_topic(image, topic, me) {
+                    Some(topic) => put.push(topic),
+                    None => without.extend(held.map(|held| held.id)),
+                }
             }
             let entity = ConfigEntity::Topic(topic.name.clone());
             let config_changed =
@@ -93,11 +99,13 @@ impl Reconciler {
         removed.extend(self.seen.topics.keys().filter(|id| !image.topics.contains_key(id)));
         let gone: Vec<Arc<Topic>> =
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
+        removed.append(&mut without);
         self.broker.partitions.change(put, &removed);
         groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }
+        departed::remove(&self.broker, moved_away).await;
         self.finishing = housekeeping::deletions_to_finish(image, me.id, |id| {
             self.broker.partitions.topic_by_id(id).is_none()
         });

@@ -1,7 +1,8 @@
 //! A whole broker in this process: the rooms started in their order, and stopped in the reverse one.
 //!
 //! Start: log directories locked, listeners bound, embedded etcd if asked for, registration and image, first reconcile, then requests
-//! are served. Stop: no new connections, answers leave, roles end, logs flushed and the clean-shutdown marker written, lease revoked.
+//! are served. Stop: leaderships handed over, no new connections, answers leave, roles end, logs flushed and the clean-shutdown marker
+//! written, lease revoked.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
-use crate::broker::{Broker, isr, reconcile};
+use crate::broker::elect::{self, drain, evidence};
+use crate::broker::{Broker, control, departed, isr, reconcile, seen};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -28,6 +30,8 @@ use crate::types::{BrokerId, Clock, random};
 
 /// How long answers may take to leave when the broker stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long leaderships may take to be handed over, and others to see that this broker leaves, when it stops.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How long the first reconcile may take.
 const FIRST_RECONCILE: Duration = Duration::from_secs(60);
 /// `node.id` of a broker that has none set: one node needs no other.
@@ -71,9 +75,15 @@ impl Node {
         let tasks = TaskTracker::new();
         tasks.spawn(reconcile::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(Arc::clone(broker.groups()).run_timers(stop.clone()));
+        tasks.spawn(elect::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(drain::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(evidence::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(isr::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(seen::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(control::run(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
+        departed::remove_unopened(&broker, &broker.image());
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);
         let admin = match keys.admin_listen {
@@ -110,6 +120,9 @@ impl Node {
 
     /// Stops in order. Never the lease first: until the logs are closed nobody else may take over.
     pub async fn stop(self) {
+        // What others can take over goes first, while clients are still answered and told where it went (rule U5).
+        drain::leave(&self.broker, LEAVE_LIMIT).await;
+        self.broker.metadata().end_with_this_lifetime();
         // Parked fetches and joins end at once, appends in flight get their answers, then the sockets close.
         self.broker.stop_waiting();
         let stopped = self.server.shutdown(STOP_GRACE).await;
@@ -161,6 +174,7 @@ fn open_log_dirs(config: &Config, node_id: BrokerId, clock: &Clock) -> anyhow::R
     let options = LogOptions {
         producer_id_expiration_ms: keys.producer_id_expiration_ms,
         retention_check_interval_ms: keys.log_retention_check_interval_ms,
+        high_watermark_checkpoint_interval: keys.replication.high_watermark_checkpoint_interval,
         cleaner: config.cleaner(&Dynamic::default()),
         ..LogOptions::default()
     };
@@ -243,6 +257,7 @@ fn metadata_options(
     let mut options = MetadataOptions::new(connection, &keys.cluster_name, registration, state_dir(keys));
     options.prefix = Some(keys.etcd.prefix.clone());
     options.session_ttl = keys.etcd.session_ttl;
+    options.start_timeout = keys.etcd.start_timeout;
     options.known_cluster_id = log_dirs.cluster_id();
     options.accept_rollback = keys.etcd.accept_rollback;
     options.allow_kubernetes = keys.etcd.allow_kubernetes;

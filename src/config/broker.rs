@@ -138,6 +138,8 @@ pub struct EtcdConfig {
     pub dedicated: bool,
     /// `etcd.session.ttl`.
     pub session_ttl: Duration,
+    /// `initial.broker.registration.timeout.ms`.
+    pub start_timeout: Duration,
     /// `etcd.outage.acks1` is `serve`.
     pub outage_acks1_serve: bool,
 }
@@ -402,6 +404,9 @@ fn etcd(settings: &Settings, problems: &mut Vec<Problem>) -> EtcdConfig {
         allow_kubernetes: settings.boolean("etcd.allow.kubernetes"),
         dedicated: settings.boolean("etcd.dedicated"),
         session_ttl: Duration::from_millis(session_ms),
+        start_timeout: Duration::from_millis(
+            u64::try_from(settings.integer("initial.broker.registration.timeout.ms")).unwrap_or_default(),
+        ),
         outage_acks1_serve: settings.text("etcd.outage.acks1").as_deref() == Some("serve"),
     }
 }

@@ -1,5 +1,7 @@
 //! The keys of the group coordinator, typed and checked across each other (Kafka's `GroupCoordinatorConfig`).
 
+use std::time::Duration;
+
 use super::load::Config;
 use super::merge::Settings;
 use super::problem::Problem;
@@ -44,6 +46,8 @@ pub struct GroupConfig {
     pub offsets_retention_ms: Millis,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_interval_ms: Millis,
+    /// `offsets.commit.timeout.ms`.
+    pub offsets_commit_timeout: Duration,
     /// `offsets.topic.num.partitions`.
     pub offsets_topic_num_partitions: i32,
     /// `offsets.topic.replication.factor`: the most; fewer live brokers make fewer replicas.
@@ -133,6 +137,9 @@ pub(super) fn build(settings: &Settings, problems: &mut Vec<Problem>) -> GroupCo
         offsets_load_buffer_size: size("offsets.load.buffer.size"),
         offsets_retention_ms: settings.integer("offsets.retention.minutes").saturating_mul(60_000),
         offsets_retention_check_interval_ms: settings.integer("offsets.retention.check.interval.ms"),
+        offsets_commit_timeout: Duration::from_millis(
+            u64::try_from(settings.integer("offsets.commit.timeout.ms")).unwrap_or_default(),
+        ),
         offsets_topic_num_partitions: int("offsets.topic.num.partitions"),
         offsets_topic_replication_factor: i16::try_from(settings.integer("offsets.topic.replication.factor"))
             .unwrap_or(i16::MAX),

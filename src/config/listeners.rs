@@ -266,8 +266,26 @@ fn derive_advertised(
     advertised
 }
 
+/// Brokers reach each other by an advertised listener that speaks what ketcd speaks.
 fn inter_broker(settings: &Settings, advertised: &[Endpoint], problems: &mut Vec<Problem>) {
+    let key = "security.inter.broker.protocol";
+    let protocol = settings.text(key).filter(|protocol| protocol != "PLAINTEXT");
+    if let Some(protocol) = protocol {
+        problems.push(
+            Problem::error(format!("{key} = {protocol:?} is not spoken among brokers yet"))
+                .at(&settings.origin(key))
+                .detail("TLS and SASL come with security")
+                .help("remove the key"),
+        );
+    }
     let Some(name) = settings.text("inter.broker.listener.name") else { return };
+    if settings.is_set_by_user(key) {
+        problems.push(
+            Problem::error(format!("{key} and inter.broker.listener.name are both set"))
+                .at(&settings.origin(key))
+                .help(format!("remove {key}: the listener says what it speaks")),
+        );
+    }
     if !advertised.iter().any(|endpoint| endpoint.name == name.to_ascii_uppercase()) {
         let names: Vec<&str> = advertised.iter().map(|endpoint| endpoint.name.as_str()).collect();
         problems.push(

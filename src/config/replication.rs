@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use super::merge::Settings;
+use super::registry::BROKER_KEYS;
+use super::value::Value;
+use super::{Config, Dynamic};
 
 /// What replication runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct ReplicationConfig {
     pub leader_imbalance_check_interval: Duration,
     /// `controlled.shutdown.enable`.
     pub controlled_shutdown: bool,
-    /// `inter.broker.listener.name`; `None`: the first listener.
+    /// `inter.broker.listener.name`, in capitals; `None`: `PLAINTEXT` where there is one, else the first listener.
     pub inter_broker_listener: Option<String>,
 }
 
@@ -53,6 +56,17 @@ pub(super) fn build(settings: &Settings) -> ReplicationConfig {
         auto_leader_rebalance: settings.boolean("auto.leader.rebalance.enable"),
         leader_imbalance_check_interval: seconds("leader.imbalance.check.interval.seconds"),
         controlled_shutdown: settings.boolean("controlled.shutdown.enable"),
-        inter_broker_listener: settings.text("inter.broker.listener.name"),
+        inter_broker_listener: settings
+            .text("inter.broker.listener.name")
+            .map(|name| name.to_ascii_uppercase()),
+    }
+}
+
+impl Config {
+    /// `ketcd.draining` under the dynamic values of this broker.
+    #[must_use]
+    pub fn is_draining(&self, dynamic: &Dynamic<'_>) -> bool {
+        let key = BROKER_KEYS.get("ketcd.draining").expect("a key of the registry");
+        matches!(self.effective(key, dynamic).0, Some(Value::Boolean(true)))
     }
 }

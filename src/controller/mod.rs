@@ -1,9 +1,11 @@
-//! What needs one author in the cluster: where partitions are placed, and the end of deleted topics.
+//! What needs one author in the cluster: where partitions are placed, the end of deleted topics, replicas on the move, the balance
+//! of leaders.
 //!
 //! The decisions here are pure functions of the image; the broker carries them out through `metadata/`. Any broker places a new
-//! topic (the Txn that creates it is guarded); only the elected controller finishes deletions.
+//! topic or begins a reassignment (the Txn is guarded); only the elected controller finishes what takes time.
 //!
-//! Read first: [`placement`].
+//! Read first: [`placement`], then [`plan`].
 
 pub mod housekeeping;
 pub mod placement;
+pub mod plan;

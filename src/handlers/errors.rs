@@ -1,8 +1,10 @@
 //! Our errors to Kafka's codes: one exhaustive match per error, so that a new variant does not compile before it has a code.
 
 use crate::broker::configs::ConfigChangeError;
+use crate::broker::elections::ElectError;
 use crate::broker::fetch::FetchError;
 use crate::broker::groups::NoCoordinator;
+use crate::broker::reassignments::ReassignError;
 use crate::broker::sessions::SessionError;
 use crate::broker::topics::TopicError;
 use crate::config::AlterError;
@@ -11,6 +13,7 @@ use crate::log::{AppendError, ReadError};
 use crate::metadata::MetadataError;
 use crate::protocol::error::ErrorCode;
 use crate::replication::PartitionError;
+use crate::replication::reassignment::Refusal;
 
 /// Appends and reads of a partition.
 pub const fn of_partition(error: &PartitionError) -> ErrorCode {
@@ -94,6 +97,33 @@ const fn of_placement(error: &PlacementError) -> ErrorCode {
         PlacementError::InvalidReplicationFactor { .. } | PlacementError::NotEnoughBrokers { .. } => {
             ErrorCode::InvalidReplicationFactor
         }
+    }
+}
+
+/// A reassignment that was not begun or cancelled.
+pub const fn of_reassign(error: &ReassignError) -> ErrorCode {
+    match error {
+        ReassignError::NoPartition(..) | ReassignError::Refused(Refusal::NoPartition) => {
+            ErrorCode::UnknownTopicOrPartition
+        }
+        ReassignError::InvalidAssignment(_)
+        | ReassignError::Refused(
+            Refusal::CatchingUp { .. } | Refusal::TooFewInSync { .. } | Refusal::NoLeader,
+        ) => ErrorCode::InvalidReplicaAssignment,
+        ReassignError::FactorChanges { .. } => ErrorCode::InvalidReplicationFactor,
+        ReassignError::Refused(Refusal::NotInProgress) => ErrorCode::NoReassignmentInProgress,
+        ReassignError::Metadata(error) => of_metadata(error),
+    }
+}
+
+/// An election that did not take place.
+pub const fn of_elect(error: &ElectError) -> ErrorCode {
+    match error {
+        ElectError::NoPartition(..) => ErrorCode::UnknownTopicOrPartition,
+        ElectError::NotNeeded => ErrorCode::ElectionNotNeeded,
+        ElectError::PreferredNotAvailable(_) => ErrorCode::PreferredLeaderNotAvailable,
+        ElectError::NobodyAvailable => ErrorCode::EligibleLeadersNotAvailable,
+        ElectError::Metadata(error) => of_metadata(error),
     }
 }
 

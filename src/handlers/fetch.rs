@@ -114,7 +114,7 @@ impl Asked {
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0),
             max_bytes: usize::try_from(request.max_bytes).unwrap_or(0).min(limit),
             read_committed: request.isolation_level == READ_COMMITTED,
-            follower: (request.replica_id >= 0).then(|| ReplicaEntry {
+            follower: (request.replica_id >= 0).then_some(ReplicaEntry {
                 id: BrokerId(request.replica_id),
                 epoch: BrokerEpoch(request.replica_epoch),
             }),

@@ -13,6 +13,7 @@ pub mod service;
 mod wire;
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alteration;
 mod api_versions;
 mod consumer_group_describe;
@@ -29,6 +30,7 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -39,6 +41,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -46,6 +49,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod unregister_broker;
 mod wire_groups;
 
 pub use endpoint::{Api, Endpoint, Handled, RawApi, RequestContext, endpoint, raw_endpoint};
@@ -80,10 +84,14 @@ pub static REGISTRY: &[Endpoint] = &[
     endpoint::<describe_log_dirs::DescribeLogDirs>(),
     endpoint::<create_partitions::CreatePartitions>(),
     endpoint::<delete_groups::DeleteGroups>(),
+    endpoint::<elect_leaders::ElectLeaders>(),
     endpoint::<incremental_alter_configs::IncrementalAlterConfigs>(),
+    endpoint::<alter_partition_reassignments::AlterPartitionReassignments>(),
+    endpoint::<list_partition_reassignments::ListPartitionReassignments>(),
     endpoint::<offset_delete::OffsetDelete>(),
     endpoint::<describe_cluster::DescribeCluster>(),
     endpoint::<describe_producers::DescribeProducers>(),
+    endpoint::<unregister_broker::UnregisterBroker>(),
     endpoint::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     endpoint::<consumer_group_describe::ConsumerGroupDescribe>(),
     endpoint::<list_config_resources::ListConfigResources>(),

@@ -171,7 +171,10 @@ fn append_topic(
             let pending = match (refused, &topic) {
                 (Some(failure), _) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
                 (None, Err(failure)) => {
-                    let elsewhere = elsewhere(&context.broker, context.version, &data.name, data.id, index);
+                    let unknown = failure.code != ErrorCode::InvalidTopicException;
+                    let elsewhere = unknown
+                        .then(|| elsewhere(&context.broker, context.version, &data.name, data.id, index))
+                        .flatten();
                     Pending::Ready(Err(elsewhere.unwrap_or_else(|| ProduceError::Refused(failure.clone()))))
                 }
                 (None, Ok(topic)) => append(&context.broker, topic, partition, acks),

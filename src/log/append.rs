@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::TopicConfig;
-use crate::protocol::batch::{self, BATCH_HEADER_BYTES, BatchHeader};
+use crate::protocol::batch::BatchHeader;
 use crate::types::{LeaderEpoch, Millis};
 
 use super::error::AppendError;
@@ -14,7 +14,7 @@ use super::home::Home;
 use super::segment::step;
 use super::step::Step;
 use super::validate::{self, Checked, Origin};
-use super::writer::{AppendInfo, Outcome, Writer, offset};
+use super::writer::{AppendInfo, Outcome, Writer};
 
 /// How an append is to be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,54 +100,6 @@ impl Log {
         }
     }
 
-    /// Appends batches as they stand at the leader, offsets and epochs included (rule F5). All of them, or those before the first
-    /// that is refused.
-    ///
-    /// # Errors
-    /// [`AppendError::Corrupt`], [`AppendError::NotContiguous`], [`AppendError::StaleLeaderEpoch`] if epochs go down or exceed
-    /// `current_epoch`; [`AppendError::Unusable`].
-    pub fn append_as_follower(
-        self: &Arc<Self>,
-        records: Bytes,
-        current_epoch: LeaderEpoch,
-    ) -> Step<Result<(), AppendError>> {
-        self.touch();
-        let step = self.submit(
-            move |log, state| {
-                let config = log.config();
-                let now = log.home.clock.now_ms();
-                let writer = log.writer(state)?;
-                for item in batch::split(&records) {
-                    let (header, bytes) = item.map_err(AppendError::Corrupt)?;
-                    batch::verify_crc(&bytes).map_err(AppendError::Corrupt)?;
-                    if header.base_offset != writer.end_offset {
-                        let (expected, got) = (offset(writer.end_offset), offset(header.base_offset));
-                        return Err(AppendError::NotContiguous { expected, got });
-                    }
-                    let got = LeaderEpoch(header.partition_leader_epoch);
-                    let latest = log.latest_epoch().unwrap_or(LeaderEpoch(-1));
-                    if got < latest || got > current_epoch {
-                        return Err(AppendError::StaleLeaderEpoch { latest, got });
-                    }
-                    make_room(log, writer, &header, bytes.len(), now, &config)?;
-                    let (head, body) = bytes.split_at(BATCH_HEADER_BYTES.min(bytes.len()));
-                    writer.write(log, &header, head, body, &config)?;
-                }
-                Ok(())
-            },
-            |error| Err(error.into()),
-        );
-        if !self.config_ref().flush_ack {
-            return step;
-        }
-        let log = Arc::clone(self);
-        Step::Pending(Box::pin(async move {
-            step.wait().await?;
-            log.flush().wait().await?;
-            Ok(())
-        }))
-    }
-
     /// Appends with the right to wait for the disk.
     fn append_slowly(
         self: &Arc<Self>,
@@ -162,6 +114,7 @@ impl Log {
         match writer.append(self, batch, epoch, origin, now, &config) {
             Outcome::Done(result) => result,
             Outcome::NoRoom => {
+                batch.header.base_offset = writer.end_offset;
                 make_room(self, writer, &batch.header, batch.batch.len(), now, &config)?;
                 match writer.append(self, batch, epoch, origin, now, &config) {
                     Outcome::Done(result) => result,
@@ -176,7 +129,10 @@ impl Log {
     }
 
     /// Holds the answer back until the batch is synced, if the topic says so (rule S5).
-    fn durable(self: &Arc<Self>, step: Step<AppendResult>) -> Step<AppendResult> {
+    pub(super) fn durable<T: Send + 'static>(
+        self: &Arc<Self>,
+        step: Step<Result<T, AppendError>>,
+    ) -> Step<Result<T, AppendError>> {
         let config = self.config_ref();
         if !config.flush_ack && config.flush_messages.is_none() {
             return step;
@@ -212,7 +168,7 @@ impl Log {
     }
 }
 
-fn make_room(
+pub(super) fn make_room(
     log: &Arc<Log>,
     writer: &mut Writer,
     header: &BatchHeader,

@@ -73,6 +73,11 @@ impl Epochs {
         self.entries.len() != before
     }
 
+    /// Forgets all epochs: the log begins anew. Returns whether there were any.
+    pub fn clear(&mut self) -> bool {
+        !std::mem::take(&mut self.entries).is_empty()
+    }
+
     /// Forgets epochs that end at or before `start_offset`: the log begins there now. Returns whether anything changed.
     pub fn truncate_from_start(&mut self, start_offset: i64) -> bool {
         let after = self.entries.partition_point(|(_, start)| *start <= start_offset);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -25,6 +26,8 @@ pub struct LogOptions {
     pub producer_id_expiration_ms: Millis,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: Millis,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub high_watermark_checkpoint_interval: Duration,
     /// A log that nobody used for so long lets its files go.
     pub idle_close_ms: Millis,
     /// Preallocation leaves so many bytes of a disk free (rule S12).
@@ -40,6 +43,7 @@ impl Default for LogOptions {
         Self {
             producer_id_expiration_ms: 86_400_000,
             retention_check_interval_ms: 300_000,
+            high_watermark_checkpoint_interval: Duration::from_secs(5),
             idle_close_ms: 600_000,
             reserve_bytes: 16 << 20,
             sealed_segments_open_max: 4096,

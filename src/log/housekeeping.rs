@@ -17,8 +17,6 @@ use super::storage::lock;
 
 /// Time between two rounds. Checkpoints are at most so old.
 const ROUND: Duration = Duration::from_secs(1);
-/// Rounds between two writings of the high watermarks.
-const HIGH_WATERMARK_ROUNDS: u64 = 5;
 /// Rounds between two looks for expired producers (`producer.id.expiration.check.interval.ms`).
 const EXPIRY_ROUNDS: u64 = 600;
 
@@ -72,7 +70,7 @@ fn serve(shared: &Weak<Shared>, stop: &(Mutex<bool>, Condvar)) {
 
 /// Does everything that could be due, now.
 pub(super) fn round(shared: &Arc<Shared>) {
-    let mut rounds = Rounds { number: 0, next_retention: Millis::MIN };
+    let mut rounds = Rounds { next_retention: Millis::MIN, ..Rounds::default() };
     rounds.next(shared);
 }
 
@@ -81,6 +79,8 @@ pub(super) fn round(shared: &Arc<Shared>) {
 struct Rounds {
     number: u64,
     next_retention: Millis,
+    /// When the high watermarks are written next, on [`crate::types::Clock::elapsed`]. In rounds: at most a second late.
+    next_high_watermarks: Duration,
 }
 
 impl Rounds {
@@ -103,9 +103,14 @@ impl Rounds {
         if self.number.is_multiple_of(EXPIRY_ROUNDS) {
             expire_producers(&logs, now);
         }
+        let elapsed = shared.clock.elapsed();
+        let with_high_watermarks = elapsed >= self.next_high_watermarks;
+        if with_high_watermarks {
+            let interval = shared.homes.first().map(|home| home.options.high_watermark_checkpoint_interval);
+            self.next_high_watermarks = elapsed.saturating_add(interval.unwrap_or_default());
+        }
         for home in &shared.homes {
             canary(home);
-            let with_high_watermarks = self.number.is_multiple_of(HIGH_WATERMARK_ROUNDS);
             checkpoint(home, logs.iter().filter(|log| Arc::ptr_eq(&log.home, home)), with_high_watermarks);
             home.empty_graves(now);
         }

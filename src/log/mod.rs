@@ -11,7 +11,8 @@
 //! | `validate`, `append`, `writer`, `producers` | the way in |
 //! | `read`, `search`, `segment`, `index` | the way out |
 //! | `open`, `scan`, `close`, `snapshot`, `epochs` | recovery and what it needs |
-//! | `retention`, `truncate`, `sync`, `housekeeping` | the rest of a log's life |
+//! | `follow`, `truncate` | a follower's appends and cuts |
+//! | `retention`, `sync`, `housekeeping` | the rest of a log's life |
 //! | `clean` | compaction |
 //!
 //! Read first: [`Log`] in `handle`, then `writer`, then `read`.
@@ -23,8 +24,9 @@ mod clean;
 mod close;
 mod directories;
 mod ends;
-mod epochs;
+pub(crate) mod epochs;
 mod error;
+mod follow;
 mod handle;
 mod home;
 mod housekeeping;

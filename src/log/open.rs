@@ -208,6 +208,7 @@ fn recover(log: &Arc<Log>) -> Result<Opened, Unusable> {
     }
     let start = log.log_start_offset().get();
     if listing.bases.is_empty() {
+        forget_epochs(log).map_err(|error| io(log, error))?;
         return create(log, start);
     }
     let recovered = recover_segments(log, &mut listing)?;
@@ -219,6 +220,8 @@ fn recover(log: &Arc<Log>) -> Result<Opened, Unusable> {
             remove_segment(log, *base).map_err(|error| io(log, error))?;
         }
         remove_snapshots(log).map_err(|error| io(log, error))?;
+        forget_epochs(log).map_err(|error| io(log, error))?;
+        log.change_epochs(Epochs::clear);
         return create(log, start);
     }
     let first_base =
@@ -354,6 +357,16 @@ pub(super) fn remove_files(log: &Log, base: i64, kinds: &[SegmentFile]) -> std::
     log.directory_dirty.store(true, Ordering::Release);
     log.home.bury(files, None, log.config_ref().file_delete_delay_ms);
     Ok(())
+}
+
+/// Has it on the disk that the log knows no epochs: its segments are gone, or will tell them.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn forget_epochs(log: &Log) -> std::io::Result<()> {
+    let path = format!("{}/{LEADER_EPOCH_CHECKPOINT}", log.directory());
+    log.epochs_dirty.store(true, Ordering::Release);
+    log.home.volume.write_atomically(&path, checkpoint::encode_epochs(&[]).as_bytes())
 }
 
 /// Removes all producer snapshots: the log forgets everything and begins anew.

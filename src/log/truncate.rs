@@ -4,11 +4,15 @@ use std::sync::Arc;
 
 use crate::types::{LeaderEpoch, Offset};
 
+use super::epochs::Epochs;
 use super::error::Unusable;
 use super::handle::{Log, State};
 use super::names::SegmentFile;
 use super::offsets::Kind;
-use super::open::{Listing, create_segment, load_producers, remove_segment, remove_snapshots, writer_after};
+use super::open::{
+    Listing, create_segment, first_offset, forget_epochs, load_producers, remove_segment, remove_snapshots,
+    writer_after,
+};
 use super::producers::Producers;
 use super::scan::{ScanOptions, scan};
 use super::segment::{Need, Segment};
@@ -17,8 +21,8 @@ use super::storage::lock;
 use super::writer::{Writer, offset};
 
 impl Log {
-    /// Cuts the log so that it ends at `end`, or at the beginning of the batch that has it. An `end` at or after the log's end
-    /// changes nothing; one before its start leaves it empty, beginning at `end`.
+    /// Cuts the log so that it ends at `end`, also where compaction left no record there, or at the beginning of the batch that has
+    /// it. An `end` at or after the log's end changes nothing; one before its start leaves it empty, beginning at `end`.
     ///
     /// Bytes that readers hold become zeros, never unreadable (rule S3). A crash at any point leaves the old log, the new one, or
     /// something between that recovery brings to a batch boundary (rule F4).
@@ -36,36 +40,77 @@ impl Log {
         let start = self.log_start_offset();
         let cut = if end < start { None } else { self.find_cut(end.get()).map_err(failed)? };
         // What is left of a batch that DeleteRecords went through is nothing.
-        let cut = cut.filter(|cut| cut.end_offset >= start.get());
-        let new_end = cut.as_ref().map_or(end.min(start).get(), |cut| cut.end_offset);
-        // ORDER: first nothing above the cut counts as synced, on the disk too; then the cut.
+        let Some(cut) = cut.filter(|cut| cut.end_offset >= start.get()) else {
+            return self.restart(writer, end.min(start));
+        };
+        let new_end = cut.end_offset;
+        // ORDER: first nothing above the cut counts as synced, on the disk too; then the cut; then the epochs (rule F4).
         let recovery_point = self.recovery_point().get().min(new_end);
         self.home.store_recovery_point(self.partition(), offset(recovery_point))?;
         // What comes after the cut was never cleaned.
-        self.home.store(Kind::Cleaner, |offsets| {
-            if let Some(cleaned) = offsets.get_mut(self.partition()) {
-                *cleaned = new_end.min(*cleaned);
-            }
-        })?;
-        if new_end < start.get() {
-            self.home.store_log_start(self.partition(), offset(new_end))?;
-        }
-        match cut {
-            Some(cut) => {
-                self.cut(writer, &cut).map_err(failed)?;
-                writer.file.sync().map_err(|error| self.home.fail("truncation", &error))?;
-            }
-            None => self.restart(writer, new_end)?,
-        }
+        self.limit_cleaned(new_end)?;
+        self.cut(writer, &cut).map_err(failed)?;
+        writer.file.sync().map_err(|error| self.home.fail("truncation", &error))?;
         self.change_epochs(|epochs| epochs.truncate_from_end(new_end));
-        self.set_offsets(start.get().min(new_end), new_end, recovery_point);
+        self.set_offsets(start.get(), new_end, recovery_point);
         self.recount();
+        self.write_epochs()?;
         tracing::info!(partition = %self.partition(), end = new_end, "log truncated");
         Ok(())
     }
 
+    /// Drops everything and begins anew, empty, at `at` (rule F8).
+    ///
+    /// A crash at any point leaves the old log, a part of it, or the new one.
+    pub fn restart_at(self: &Arc<Self>, at: Offset) -> Step<Result<(), Unusable>> {
+        self.submit(
+            move |log, state| {
+                let writer = log.writer(state)?;
+                let _no_sync = lock(&log.syncing);
+                log.restart(writer, at)
+            },
+            Err,
+        )
+    }
+
+    fn restart(self: &Arc<Self>, writer: &mut Writer, at: Offset) -> Result<(), Unusable> {
+        // ORDER: first nothing counts as synced, so that what a crash leaves of the segments is no damage, and their epochs come back
+        // from them alone. Then where the log begins: recovery begins anew there if nothing that is left reaches it.
+        let first = self.segments().map_or(Offset::ZERO, |all| first_offset(&all));
+        let recovery_point = self.recovery_point().min(first).min(at);
+        self.home.store_recovery_point(self.partition(), recovery_point)?;
+        self.limit_cleaned(at.get())?;
+        forget_epochs(self).map_err(|error| self.home.write_error("truncation", error))?;
+        self.home.store_log_start(self.partition(), at)?;
+        self.replace_segments(writer, at.get())?;
+        self.change_epochs(Epochs::clear);
+        self.set_offsets(at.get(), at.get(), at.get());
+        self.recount();
+        tracing::info!(partition = %self.partition(), start = %at, "log dropped and begun anew");
+        Ok(())
+    }
+
+    /// Has it on the disk that nothing from `end` on is clean.
+    fn limit_cleaned(&self, end: i64) -> Result<(), Unusable> {
+        self.home.store(Kind::Cleaner, |offsets| {
+            if let Some(cleaned) = offsets.get_mut(self.partition()) {
+                *cleaned = end.min(*cleaned);
+            }
+        })
+    }
+
+    /// Makes an empty log begin with a batch that begins before it: the leader deleted records up to the middle of a batch. The log
+    /// start offset stays.
+    pub(super) fn begin_within(self: &Arc<Self>, writer: &mut Writer, base: i64) -> Result<(), Unusable> {
+        let _no_sync = lock(&self.syncing);
+        // ORDER: the new segment ends before what counted as synced.
+        self.home.store_recovery_point(self.partition(), offset(base))?;
+        self.recovery_point.fetch_min(base, std::sync::atomic::Ordering::AcqRel);
+        self.replace_segments(writer, base)
+    }
+
     /// Removes all segments and begins an empty one at `at`.
-    fn restart(self: &Arc<Self>, writer: &mut Writer, at: i64) -> Result<(), Unusable> {
+    fn replace_segments(self: &Arc<Self>, writer: &mut Writer, at: i64) -> Result<(), Unusable> {
         let failed = |error| self.home.write_error("truncation", error);
         for segment in self.segments().iter().flat_map(|all| all.iter()) {
             remove_segment(self, segment.base_offset()).map_err(failed)?;
@@ -96,7 +141,9 @@ impl Log {
             gaps: true,
             interval_bytes: self.config_ref().index_interval_bytes,
         };
-        let found = scan(&map, options, |_| {})?;
+        let mut found = scan(&map, options, |_| {})?;
+        // Compaction may have left nothing just before the cut.
+        found.end_offset = cut.end_offset;
         let allocated = u32::try_from(file.size()?).unwrap_or(u32::MAX);
         *writer = writer_after(self, file, target.base_offset(), found, allocated, Producers::default());
         let sealed: Vec<_> = segments.iter().take(at).cloned().collect();
@@ -120,9 +167,9 @@ impl Log {
             let attempt = target.map(end_position, self.config_ref().segment_bytes).and_then(|map| {
                 let position = target.position_of(&map, end)?;
                 if position == end_position {
-                    return Ok((position, end_offset));
+                    return Ok((position, end_offset.min(end)));
                 }
-                Ok((position, target.header_at(&map, position, end_position)?.base_offset))
+                Ok((position, target.header_at(&map, position, end_position)?.base_offset.min(end)))
             });
             match attempt {
                 Ok((position, end_offset)) => return Ok(Some(Cut { at, target, position, end_offset })),

@@ -93,10 +93,10 @@ impl Writer {
             }
         }
         let size = batch.batch.len();
+        batch.header.base_offset = self.end_offset;
         if !self.has_room(&batch.header, size, now, config) {
             return Outcome::NoRoom;
         }
-        batch.header.base_offset = self.end_offset;
         batch.header.partition_leader_epoch = epoch.get();
         let [o0, o1, o2, o3, o4, o5, o6, o7] = self.end_offset.to_be_bytes();
         let [e0, e1, e2, e3] = epoch.get().to_be_bytes();
@@ -114,7 +114,7 @@ impl Writer {
         }))
     }
 
-    /// Whether the batch fits the active segment and its preallocated file.
+    /// Whether the batch, with its final base offset, fits the active segment and its preallocated file.
     pub fn has_room(&self, header: &BatchHeader, size: usize, now: Millis, config: &TopicConfig) -> bool {
         let needed = self.position as usize + size;
         needed <= self.segment.allocated() as usize && !self.should_roll(header, size, now, config)
@@ -199,7 +199,7 @@ impl Writer {
             _ => now.saturating_sub(self.created_ms),
         };
         let entries_max = config.segment_index_bytes / 12;
-        let last = self.end_offset.saturating_add(i64::from(header.last_offset_delta));
+        let last = header.last_offset();
         full || waited > config.roll_ms().saturating_sub(self.jitter_ms)
             || self.index_entries >= config.segment_index_bytes / 8
             || self.time_entries >= entries_max

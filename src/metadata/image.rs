@@ -78,6 +78,20 @@ pub struct BrokerImage {
     pub mod_revision: i64,
 }
 
+impl BrokerImage {
+    /// Where other brokers reach it: by the listener called `name` (`inter.broker.listener.name`), or by its listener PLAINTEXT, else its
+    /// first. `None` if it has no such listener.
+    #[must_use]
+    pub fn inter_broker_endpoint(&self, name: Option<&str>) -> Option<&Endpoint> {
+        let called =
+            |name: &str| self.endpoints.iter().find(|endpoint| endpoint.listener.eq_ignore_ascii_case(name));
+        match name {
+            Some(name) => called(name),
+            None => called("PLAINTEXT").or_else(|| self.endpoints.first()),
+        }
+    }
+}
+
 /// Where clients of one listener reach a broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
@@ -238,5 +252,39 @@ impl ClusterImage {
         self.topic_names.insert(name.clone(), id);
         let topic = TopicImage { id, name, mod_revision, deleting: false, partitions };
         self.topics.insert(id, Arc::new(topic));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_meet_at_the_named_listener_else_at_plaintext_else_at_the_first() {
+        let endpoint = |name: &str, port| Endpoint {
+            listener: name.into(),
+            host: "h".into(),
+            port,
+            security_protocol: "PLAINTEXT".into(),
+        };
+        let mut broker = BrokerImage {
+            id: BrokerId(1),
+            epoch: BrokerEpoch(5),
+            incarnation: Uuid::from_u128(1),
+            boot_id: String::new(),
+            endpoints: vec![endpoint("OUTSIDE", 1), endpoint("PLAINTEXT", 2), endpoint("INSIDE", 3)],
+            rack: None,
+            directories: vec![],
+            version: String::new(),
+            draining: false,
+            stopping: false,
+            mod_revision: 5,
+        };
+        let port = |broker: &BrokerImage, name| broker.inter_broker_endpoint(name).map(|found| found.port);
+        assert_eq!(port(&broker, Some("inside")), Some(3));
+        assert_eq!(port(&broker, Some("NOWHERE")), None, "clients' listeners are not for brokers");
+        assert_eq!(port(&broker, None), Some(2));
+        broker.endpoints.remove(1);
+        assert_eq!(port(&broker, None), Some(1));
     }
 }

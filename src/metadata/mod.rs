@@ -50,11 +50,11 @@ pub use session::SessionState;
 use admin::Admin;
 use admin::producer_ids::ProducerIds;
 use client::Connector;
-use image::{ClusterImage, ConfigEntity};
+use image::{ClusterImage, ConfigEntity, ReplicaEntry};
 use keys::{AuditValue, Keys, Record};
-use session::Session;
 use session::register::Registrar;
 use session::supervisor::Supervisor;
+use session::{Flags, Session};
 use state_file::StateFile;
 use txn::partitions::PartitionChange;
 use watch::{Feed, FeedCounters, ImageCell};
@@ -340,6 +340,50 @@ impl Metadata {
         let (admin, count) = (self.0.admin.clone(), changes.len());
         let done = self.run(async move { admin.change_partitions(changes).await }).await;
         done.unwrap_or_else(|error| vec![PartitionOutcome::NotSent(error); count])
+    }
+
+    /// Writes where this broker is reached, so that it is known when its registration has ended.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`]; said again it does no harm.
+    pub async fn note_seen(&self) -> Result<(), MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.note_seen().await }).await?
+    }
+
+    /// Forgets a broker that is not registered.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotFound`]; [`MetadataError::Invalid`] while it is alive; and as [`Metadata::create_topic`].
+    pub async fn forget_broker(&self, id: BrokerId) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.forget_broker(id).await }).await?
+    }
+
+    /// Says in this broker's registration that it is draining (it takes no leaderships) or stopping (it leaves every ISR and enters
+    /// none, KIP-841). The epoch stays; later registrations of this process say the same.
+    ///
+    /// # Errors
+    /// [`MetadataError::NotFound`] while this broker is not registered; else as [`Metadata::create_topic`].
+    pub async fn set_flags(&self, draining: bool, stopping: bool) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.set_flags(Flags { draining, stopping }).await }).await?
+    }
+
+    /// Ends the session of another broker's lifetime whose process is known to be dead, without waiting for its lease. If it lives
+    /// after all, it is merely fenced, and registers again. `Ok(false)`: that lifetime was over already.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`].
+    pub async fn end_session_of(&self, entry: ReplicaEntry) -> Result<bool, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.end_session_of(entry).await }).await?
+    }
+
+    /// This process is at its end: should its session end now, it does not register again. To be called when nothing is served any
+    /// more, so that nobody finds a new lifetime beside closed logs.
+    pub fn end_with_this_lifetime(&self) {
+        self.0.session.end_with_this_lifetime();
     }
 
     /// Replaces the dynamic configuration of `entity` by what `change` makes of the current one. `change` decides anew after each

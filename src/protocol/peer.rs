@@ -212,6 +212,20 @@ impl Peer {
         self.writer.send(&frame).await
     }
 
+    /// Waits until the connection ends, and says how: [`PeerError::Closed`] if the other side closed or reset it. What it sends
+    /// meanwhile is thrown away. Cancel-safe.
+    pub async fn closed(&mut self) -> PeerError {
+        let during = "while nothing was asked";
+        loop {
+            self.reader.buffer.clear();
+            match self.reader.socket.read_buf(&mut self.reader.buffer).await {
+                Ok(0) => return PeerError::Closed { address: Arc::clone(&self.address), during },
+                Ok(_) => {}
+                Err(error) => return PeerError::io(&self.address, error, during),
+            }
+        }
+    }
+
     /// The two halves, to pipeline raw frames.
     #[must_use]
     pub fn into_halves(self) -> (PeerReader, PeerWriter) {

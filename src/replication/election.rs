@@ -235,7 +235,8 @@ pub fn hand_over(
     };
     let isr: Vec<ReplicaEntry> = state.isr.iter().filter(stays).copied().collect();
     let elr = members::next_elr(image, state, &isr, min_isr);
-    let mut relies_on = vec![sender, Reliance::Unchanged { broker: to, mod_revision: live.mod_revision }];
+    let mut relies_on = vec![Reliance::Unchanged { broker: to, mod_revision: live.mod_revision }];
+    relies_on.extend(members::sender(sender));
     relies_on.extend(members::intact(isr.iter().chain(&elr)));
     let leader = ReplicaEntry { id: to, epoch: live.epoch };
     members::change(image, topic, partition, relies_on, |value| {

@@ -299,6 +299,12 @@ impl Leader {
         self.high_watermark
     }
 
+    /// Who counts now: for the simulation's look at the rule U3.
+    #[cfg(test)]
+    pub(crate) fn maximal(&self) -> std::collections::BTreeSet<BrokerId> {
+        self.maximal_isr().collect()
+    }
+
     /// Somebody outside of the maximal ISR is eligible: it may be elected, so nothing may be committed that it lacks (rule U3). That is
     /// so when a lower `min.insync.replicas` makes the ISR large enough; [`Leader::propose`] clears the ELR first (rule U2).
     fn is_behind_an_elr(&self) -> bool {
@@ -349,7 +355,13 @@ impl Leader {
         ));
         if !self.committed.recovering || seeded(Bug::L13ExpandBeforeRecovered) {
             for (id, follower) in &self.followers {
-                if isr.iter().all(|entry| entry.id != *id)
+                // Who lags while it holds the high watermark back has reached that: it leaves all the same, and may join the next
+                // time. Who lost something leaves and joins at once.
+                let lags = self.committed.isr.iter().any(|entry| {
+                    entry.id == *id && image.standing(*entry) != Standing::Refuted
+                });
+                if !lags
+                    && isr.iter().all(|entry| entry.id != *id)
                     && let Some(epoch) = self.why_joins(*id, follower, image)
                 {
                     isr.push(ReplicaEntry { id: *id, epoch });

@@ -54,6 +54,13 @@ pub fn intact<'e>(entries: impl IntoIterator<Item = &'e ReplicaEntry>) -> impl I
     compared.map(|entry| Reliance::Intact(*entry))
 }
 
+/// What proves the sender's right to a change; a controller proves that it still is one (rule E2).
+#[must_use]
+pub fn sender(sender: Reliance) -> Option<Reliance> {
+    let unfenced = matches!(sender, Reliance::Controls { .. }) && seeded(Bug::E2NoFence);
+    (!unfenced).then_some(sender)
+}
+
 /// A change of a partition's record that begins from what `image` shows; fields that only later versions know are kept.
 /// `None` if the partition is not there.
 #[must_use]

@@ -175,6 +175,7 @@ impl Collector for Everything {
         requests(&mut scrape);
         records(&mut scrape);
         super::cleaner::tell(&mut scrape);
+        super::replication::tell(&mut scrape);
         own_process(&mut scrape);
         for tell in scrape_functions() {
             tell(&mut scrape);

@@ -16,3 +16,4 @@ pub mod exposition;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod replication;

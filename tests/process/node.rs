@@ -1,4 +1,5 @@
 //! One broker process: its ports, its output, its end.
+#![allow(dead_code, reason = "each test target uses a part of this")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,6 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a stop, or a start that fails, may take.
 pub const END_DEADLINE: Duration = Duration::from_secs(30);
+/// Where brokers listen that have no network of their own.
+const LOOPBACK: &str = "127.0.0.1";
 /// The ports used here: below those that the system gives to connections, so that nobody gets one while its broker is down.
 const PORTS: std::ops::Range<u16> = 30_100..32_500;
 
@@ -30,6 +33,7 @@ pub struct Node {
     program: Vec<String>,
     arguments: Vec<String>,
     child: Option<Child>,
+    host: String,
     port: u16,
     output: Arc<Output>,
     readers: Vec<JoinHandle<()>>,
@@ -43,32 +47,37 @@ impl Node {
             ["dev", "--port", &port.to_string(), "--data"].map(str::to_owned).to_vec();
         arguments.push(data.display().to_string());
         arguments.extend(more.iter().map(ToString::to_string));
-        Self::new(arguments, port)
+        Self::new(arguments, LOOPBACK, port)
     }
 
     /// `ketcd broker` on a port of its own, with an etcd and more settings. Not yet started.
     pub fn broker(data: &Path, etcd: &str, settings: &[&str]) -> Self {
-        let port = free_port();
+        Self::broker_at(LOOPBACK, free_port(), data, etcd, settings)
+    }
+
+    /// [`Node::broker`] at an address that the caller knows to be free.
+    pub fn broker_at(host: &str, port: u16, data: &Path, etcd: &str, settings: &[&str]) -> Self {
         let mut arguments = vec!["broker".to_owned()];
         let own = [
-            format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
-            format!("admin.listen=127.0.0.1:{}", port + 100),
+            format!("listeners=PLAINTEXT://{host}:{port}"),
+            format!("admin.listen={host}:{}", port + 100),
             format!("log.dirs={}", data.display()),
             format!("etcd.endpoints={etcd}"),
         ];
         for setting in own.into_iter().chain(settings.iter().map(ToString::to_string)) {
             arguments.extend(["--set".to_owned(), setting]);
         }
-        Self::new(arguments, port)
+        Self::new(arguments, host, port)
     }
 
-    fn new(arguments: Vec<String>, port: u16) -> Self {
+    fn new(arguments: Vec<String>, host: &str, port: u16) -> Self {
         let program = vec![env!("CARGO_BIN_EXE_ketcd").to_owned()];
-        Self { program, arguments, child: None, port, output: Arc::default(), readers: Vec::new() }
+        let host = host.to_owned();
+        Self { program, arguments, child: None, host, port, output: Arc::default(), readers: Vec::new() }
     }
 
     /// Runs it under another program, `strace` for one.
-    pub fn under(mut self, program: &[&str]) -> Self {
+    pub fn under(mut self, program: &[impl ToString]) -> Self {
         self.program.splice(0..0, program.iter().map(ToString::to_string));
         self
     }
@@ -112,12 +121,22 @@ impl Node {
 
     /// The address for clients.
     pub fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// The port for clients; the admin port is 100 above, the embedded store's 200.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether it was started and not yet killed, stopped or waited for.
+    pub const fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// How it ended, if it ended by itself.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().unwrap())
     }
 
     pub fn pid(&self) -> u32 {
@@ -207,7 +226,7 @@ impl Node {
     /// Asks the admin port: status code and body.
     pub fn admin(&self, path: &str) -> (u16, String) {
         let ask = || -> std::io::Result<String> {
-            let mut socket = TcpStream::connect(("127.0.0.1", self.port + 100))?;
+            let mut socket = TcpStream::connect((self.host.as_str(), self.port + 100))?;
             socket.set_read_timeout(Some(Duration::from_secs(10)))?;
             write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
             let mut answer = String::new();

@@ -165,7 +165,7 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         title: "Replicated commits",
-        tier: later::REPLICATION,
+        tier: Tier::Effective,
         keys: &[Key::int(
             "offsets.commit.timeout.ms",
             "5000",

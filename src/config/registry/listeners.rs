@@ -75,7 +75,7 @@ request is read while it is used up. -1 means a quarter of the memory limit.",
     },
     Section {
         title: "Listeners and connections",
-        tier: later::REPLICATION,
+        tier: Tier::Effective,
         keys: &[
             Key::string(
                 "inter.broker.listener.name",

@@ -1,6 +1,6 @@
 //! Broker keys of the log on disk.
 
-use super::{Section, later};
+use super::Section;
 use crate::config::key::{Check, Key, Tier, Unit};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -199,7 +199,7 @@ log.flush.scheduler.interval.ms.",
     },
     Section {
         title: "The log on disk",
-        tier: later::REPLICATION,
+        tier: Tier::Effective,
         keys: &[
             Key::boolean(
                 "unclean.leader.election.enable",
@@ -222,13 +222,29 @@ log.flush.scheduler.interval.ms.",
             .at_least(1)
             .high(),
             Key::long(
-                "unclean.leader.election.interval.ms",
-                "300000",
-                "Time between two looks for partitions that need an unclean election.",
+                "replica.high.watermark.checkpoint.interval.ms",
+                "5000",
+                "Time between writes of the high-watermark checkpoint.",
             )
-            .at_least(1)
-            .internal(),
-            Key::list("cordoned.log.dirs", "", "Data directories that get no new partition.").per_broker(),
+            .high(),
+        ],
+    },
+    Section {
+        title: "The log on disk",
+        tier: Tier::NoEffect("replicas stand for election as soon as they may, not at intervals"),
+        keys: &[Key::long(
+            "unclean.leader.election.interval.ms",
+            "300000",
+            "Time between two looks for partitions that need an unclean election.",
+        )
+        .at_least(1)
+        .internal()],
+    },
+    Section {
+        title: "The log on disk",
+        tier: Tier::NoEffect("data directories cannot be cordoned yet"),
+        keys: &[
+            Key::list("cordoned.log.dirs", "", "Data directories that get no new partition.").per_broker()
         ],
     },
     Section {
@@ -248,12 +264,6 @@ log.flush.scheduler.interval.ms.",
                 "Time between writes of the log-start checkpoint.",
             )
             .at_least(0)
-            .high(),
-            Key::long(
-                "replica.high.watermark.checkpoint.interval.ms",
-                "5000",
-                "Time between writes of the high-watermark checkpoint.",
-            )
             .high(),
         ],
     },

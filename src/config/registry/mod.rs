@@ -41,7 +41,8 @@ struct Section {
 mod later {
     use super::Tier;
 
-    pub(super) const REPLICATION: Tier = Tier::NoEffect("replication comes in a later version");
+    pub(super) const FOLLOWER_READS: Tier =
+        Tier::NoEffect("consumers read from leaders; reading from followers comes in a later version");
     pub(super) const STREAMS_GROUPS: Tier = Tier::NoEffect("streams groups come in a later version");
     pub(super) const TRANSACTIONS: Tier = Tier::NoEffect("transactions come in a later version");
     pub(super) const SHARE_GROUPS: Tier = Tier::NoEffect("share groups come in a later version");

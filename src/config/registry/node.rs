@@ -1,6 +1,6 @@
 //! Keys of the node itself: its number, its place, its life, its threads.
 
-use super::{Section, later};
+use super::Section;
 use crate::config::key::{Key, Tier};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -26,12 +26,6 @@ the data directory, else the pod's ordinal on Kubernetes, else the first free on
 hold a template such as {zone}.",
             )
             .unset(),
-        ],
-    },
-    Section {
-        title: "Node, placement and life",
-        tier: later::REPLICATION,
-        keys: &[
             Key::boolean(
                 "controlled.shutdown.enable",
                 "true",
@@ -40,8 +34,14 @@ hold a template such as {zone}.",
             Key::int(
                 "initial.broker.registration.timeout.ms",
                 "60000",
-                "How long a starting broker may wait for its registration.",
+                "How long a starting broker waits for etcd before it gives up.",
             ),
+        ],
+    },
+    Section {
+        title: "Node, placement and life",
+        tier: Tier::NoEffect("a broker lives as long as its session with etcd: see etcd.session.ttl"),
+        keys: &[
             Key::int("broker.heartbeat.interval.ms", "2000", "Time between heartbeats to the controller."),
             Key::int(
                 "broker.session.timeout.ms",

@@ -1,6 +1,6 @@
 //! ketcd's own keys.
 
-use super::{Section, later};
+use super::Section;
 use crate::config::key::{Check, Key, Tier, Unit};
 
 pub(super) const SECTIONS: &[Section] = &[
@@ -86,13 +86,19 @@ system choose.",
     },
     Section {
         title: "Several brokers",
-        tier: later::REPLICATION,
+        tier: Tier::NoEffect(
+            "ketcd does not compact etcd's history yet: start etcd with --auto-compaction-retention",
+        ),
+        keys: &[Key::boolean(
+            "etcd.dedicated",
+            "false",
+            "The etcd servers belong to ketcd alone: its controller compacts their history.",
+        )],
+    },
+    Section {
+        title: "Several brokers",
+        tier: Tier::Ours,
         keys: &[
-            Key::boolean(
-                "etcd.dedicated",
-                "false",
-                "The etcd servers belong to ketcd alone: its controller compacts their history.",
-            ),
             Key::string(
                 "etcd.outage.acks1",
                 "reject",
@@ -108,6 +114,16 @@ what was committed, or reject them.",
             )
             .one_of(&["allow", "reject"]),
         ],
+    },
+    Section {
+        title: "Several brokers",
+        tier: Tier::Ours,
+        keys: &[Key::boolean(
+            "ketcd.draining",
+            "false",
+            "The broker hands its leaderships over and takes no new ones, until this is false again.",
+        )
+        .per_broker()],
     },
     Section {
         title: "Threads",

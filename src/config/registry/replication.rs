@@ -1,17 +1,14 @@
 //! Keys of replication and of quotas.
 
 use super::{Section, later};
-use crate::config::key::Key;
+use crate::config::key::{Key, Tier};
 
 pub(super) const SECTIONS: &[Section] = &[
     Section {
         title: "Replication",
-        tier: later::REPLICATION,
+        tier: Tier::Effective,
         keys: &[
-            Key::int("num.replica.fetchers", "1", "Fetchers per source broker.")
-                .at_least(1)
-                .high()
-                .cluster_wide(),
+            Key::int("num.replica.fetchers", "1", "Fetchers per source broker.").at_least(1).high(),
             Key::long(
                 "replica.lag.time.max.ms",
                 "30000",
@@ -30,32 +27,48 @@ pub(super) const SECTIONS: &[Section] = &[
             Key::int("replica.fetch.wait.max.ms", "500", "How long a follower's fetch may wait.").high(),
             Key::int("replica.fetch.backoff.ms", "1000", "Pause of a follower after an error.").at_least(0),
             Key::int("replica.socket.timeout.ms", "30000", "Network timeout of a follower.").high(),
-            Key::int(
-                "replica.socket.receive.buffer.bytes",
-                "65536",
-                "Receive buffer of a follower's socket.",
-            )
-            .high(),
-            Key::string(
-                "replica.selector.class",
-                "",
-                "How the replica to read from is chosen for a consumer.",
-            )
-            .unset(),
-            Key::int(
-                "num.replica.alter.log.dirs.threads",
-                "",
-                "Threads that move partitions between data directories.",
-            )
-            .unset()
-            .high(),
-            Key::boolean(
-                "follower.fetch.last.tiered.offset.enable",
-                "false",
-                "Let an empty follower start at the last tiered offset.",
-            )
-            .cluster_wide(),
         ],
+    },
+    Section {
+        title: "Replication",
+        tier: Tier::NoEffect("ketcd sizes its sockets and queues itself"),
+        keys: &[Key::int(
+            "replica.socket.receive.buffer.bytes",
+            "65536",
+            "Receive buffer of a follower's socket.",
+        )
+        .high()],
+    },
+    Section {
+        title: "Replication",
+        tier: later::FOLLOWER_READS,
+        keys: &[Key::string(
+            "replica.selector.class",
+            "",
+            "How the replica to read from is chosen for a consumer.",
+        )
+        .unset()],
+    },
+    Section {
+        title: "Replication",
+        tier: Tier::NoEffect("partitions are not moved between data directories of one broker yet"),
+        keys: &[Key::int(
+            "num.replica.alter.log.dirs.threads",
+            "",
+            "Threads that move partitions between data directories.",
+        )
+        .unset()
+        .high()],
+    },
+    Section {
+        title: "Replication",
+        tier: Tier::NoEffect("tiered storage is not there yet"),
+        keys: &[Key::boolean(
+            "follower.fetch.last.tiered.offset.enable",
+            "false",
+            "Let an empty follower start at the last tiered offset.",
+        )
+        .cluster_wide()],
     },
     Section {
         title: "Replication",

@@ -15,6 +15,7 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
     ("broker", "listener.security.protocol.map", "update", "listeners are opened at start"),
     ("broker", "max.connections", "update", "read at start"),
     ("broker", "max.connections.per.ip", "update", "read at start"),
+    ("broker", "num.replica.fetchers", "update", "read at start"),
     ("broker", "num.recovery.threads.per.data.dir", "update", "read at start"),
     ("broker", "producer.id.expiration.ms", "update", "read at start"),
     ("broker", "controller.quorum.voters", "values", "accepted without effect, so not looked into"),

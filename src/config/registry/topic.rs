@@ -158,14 +158,18 @@ pub(super) const SECTIONS: &[Section] = &[
     },
     Section {
         title: "Topic keys",
-        tier: later::REPLICATION,
+        tier: Tier::Effective,
+        keys: &[Key::boolean(
+            "unclean.leader.election.enable",
+            "false",
+            "Let a replica that is not in sync become leader, which may lose records.",
+        )
+        .twins(&[twin("unclean.leader.election.enable")])],
+    },
+    Section {
+        title: "Topic keys",
+        tier: later::QUOTAS,
         keys: &[
-            Key::boolean(
-                "unclean.leader.election.enable",
-                "false",
-                "Let a replica that is not in sync become leader, which may lose records.",
-            )
-            .twins(&[twin("unclean.leader.election.enable")]),
             Key::list(
                 "follower.replication.throttled.replicas",
                 "",

@@ -100,6 +100,20 @@ fn listeners_that_contradict_each_other_are_told() {
 }
 
 #[test]
+fn what_brokers_speak_among_themselves_is_said_once_and_is_spoken() {
+    let report = report(
+        "server.properties",
+        "security.inter.broker.protocol=SSL\ninter.broker.listener.name=PLAINTEXT\n",
+    );
+    for headline in [
+        "error: security.inter.broker.protocol = \"SSL\" is not spoken among brokers yet\n  --> server.properties:1\n",
+        "error: security.inter.broker.protocol and inter.broker.listener.name are both set\n",
+    ] {
+        assert!(report.contains(headline), "{headline} is not in\n{report}");
+    }
+}
+
+#[test]
 fn a_broker_without_etcd_is_told_where_to_put_its_metadata() {
     let errors = load(&options(Mode::Broker)).unwrap_err();
     assert_eq!(

@@ -1,9 +1,11 @@
 //! Changes of the cluster's metadata: one file per kind. Each is one Txn, and done when this broker's own image shows it.
 
 pub(super) mod audit;
+pub(super) mod brokers;
 pub(super) mod configs;
 pub(super) mod partitions;
 pub(super) mod producer_ids;
+pub(super) mod sessions;
 pub(super) mod topics;
 
 use std::sync::Arc;

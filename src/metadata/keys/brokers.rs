@@ -50,9 +50,12 @@ pub struct BrokerMetaValue {
     /// Ids of log directories that failed.
     #[serde(default)]
     pub offline_directories: Vec<Uuid>,
-    /// Where the broker was last seen.
+    /// Where the broker was last seen: its advertised listeners.
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    /// Its rack when it was last seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_seen: Option<String>,
+    pub rack: Option<String>,
 }
 
 /// Value of `brokers/ids/<n>`.
@@ -103,18 +106,22 @@ mod tests {
     use super::*;
     use crate::metadata::keys::Record;
 
+    fn endpoint() -> Endpoint {
+        Endpoint {
+            listener: "PLAINTEXT".into(),
+            host: "h".into(),
+            port: 9092,
+            security_protocol: "PLAINTEXT".into(),
+        }
+    }
+
     #[test]
     fn a_registration_reads_what_it_writes() {
         let value = BrokerLiveValue {
             incarnation: Uuid::from_u128(1),
             boot_id: "b".into(),
             host: "h".into(),
-            endpoints: vec![Endpoint {
-                listener: "PLAINTEXT".into(),
-                host: "h".into(),
-                port: 9092,
-                security_protocol: "PLAINTEXT".into(),
-            }],
+            endpoints: vec![endpoint()],
             rack: Some("r".into()),
             directories: vec![Uuid::from_u128(2)],
             version: "0.1.0".into(),
@@ -139,7 +146,8 @@ mod tests {
         let meta = Record::new(BrokerMetaValue {
             cordoned: true,
             offline_directories: vec![Uuid::from_u128(3)],
-            last_seen: Some("h:1".into()),
+            endpoints: vec![endpoint()],
+            rack: Some("r".into()),
         });
         assert_eq!(Record::decode(&meta.encode()), Ok(meta));
         let id = Record::new(AutoIdValue { incarnation: Uuid::from_u128(1), host: "h".into() });

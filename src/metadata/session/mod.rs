@@ -69,9 +69,23 @@ pub(super) struct Session {
     data_may_be_lost: AtomicBool,
     /// The end is a graceful one: the lease is revoked. Otherwise it is left to itself, as by a death.
     pub graceful: AtomicBool,
+    /// What every registration of this process says of its life.
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    /// A lifetime that ends is not followed by another: this process is at its end.
+    last_lifetime: AtomicBool,
     registrations: watch::Sender<BrokerEpoch>,
     /// Wakes the supervisor: something is to be looked at now.
     pub wake: Notify,
+}
+
+/// What a registration says of its broker's life, beside that it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Flags {
+    /// It hands its leaderships over and takes no new ones.
+    pub draining: bool,
+    /// It is about to end (KIP-841).
+    pub stopping: bool,
 }
 
 struct Outage {
@@ -96,6 +110,9 @@ impl Session {
             seen_revision: AtomicI64::new(0),
             data_may_be_lost: AtomicBool::new(data_may_be_lost),
             graceful: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            last_lifetime: AtomicBool::new(false),
             registrations: watch::Sender::new(BrokerEpoch(0)),
             wake: Notify::new(),
         }
@@ -152,7 +169,7 @@ impl Session {
     pub fn lose(&self, epoch: BrokerEpoch) {
         if epoch.get() > 0 && self.lost_epoch.swap(epoch.get(), Ordering::AcqRel) != epoch.get() {
             // Our own goodbye comes back on the watch too.
-            if !self.graceful.load(Ordering::Acquire) {
+            if !self.graceful.load(Ordering::Acquire) && !self.is_last_lifetime() {
                 warn!(broker_epoch = %epoch, "registration is gone from etcd, registering again");
             }
             self.wake.notify_one();
@@ -230,6 +247,29 @@ impl Session {
     /// Takes the note for a registration; if that fails, it is to be noted again. A note of meanwhile stays for the next one.
     fn take_data_lost(&self) -> bool {
         self.data_may_be_lost.swap(false, Ordering::AcqRel)
+    }
+
+    /// What the next registrations of this process say.
+    pub fn set_flags(&self, flags: Flags) {
+        self.draining.store(flags.draining, Ordering::Release);
+        self.stopping.store(flags.stopping, Ordering::Release);
+    }
+
+    pub fn flags(&self) -> Flags {
+        Flags {
+            draining: self.draining.load(Ordering::Acquire),
+            stopping: self.stopping.load(Ordering::Acquire),
+        }
+    }
+
+    /// This process is at its end: whoever ends its session now is right, and no new one begins.
+    pub fn end_with_this_lifetime(&self) {
+        self.last_lifetime.store(true, Ordering::Release);
+    }
+
+    /// No new lifetime is to begin.
+    pub fn is_last_lifetime(&self) -> bool {
+        self.last_lifetime.load(Ordering::Acquire)
     }
 
     /// Our candidacy as long as the current registration holds: lease and fence.

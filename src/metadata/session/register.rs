@@ -100,6 +100,7 @@ impl Registrar {
 
     fn value(&self) -> Record<BrokerLiveValue> {
         let registration = &self.options.registration;
+        let flags = self.session.flags();
         Record::new(BrokerLiveValue {
             incarnation: registration.incarnation,
             boot_id: registration.boot_id.clone(),
@@ -108,8 +109,8 @@ impl Registrar {
             rack: registration.rack.clone(),
             directories: registration.directories.clone(),
             version: registration.version.clone(),
-            draining: false,
-            stopping: false,
+            draining: flags.draining,
+            stopping: flags.stopping,
         })
     }
 

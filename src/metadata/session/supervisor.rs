@@ -143,11 +143,16 @@ impl Supervisor {
 
     /// One round: renew, or register again. Gives the time until the next one.
     async fn step(&mut self) -> Duration {
-        if self.session.is_lost() {
-            self.held = None;
+        if self.session.is_lost()
+            && let Some(over) = self.held.take()
+        {
+            // Whoever ended this lifetime left its lease, which may still hold a candidacy.
+            let connector = self.registrar.connector.clone();
+            tokio::spawn(async move { connector.revoke(over.lease).await });
         }
         match self.held.as_ref().map(|held| (held.lease, held.granted, held.epoch)) {
             Some((lease, granted, epoch)) => self.keep(lease, granted, epoch).await,
+            None if self.session.is_last_lifetime() => REFUSED_RETRY,
             None => self.register_again().await,
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::metadata::image::{ConfigEntity, ReplicaEntry};
 use crate::metadata::keys::{
-    AuditValue, AutoIdValue, BrokerLiveValue, CandidateValue, ClusterValue, ConfigValue, Key, Keys,
-    ProducerIdsValue, Record, TopicNameValue, TopicValue,
+    AuditValue, AutoIdValue, BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue, ConfigValue,
+    Key, Keys, ProducerIdsValue, Record, TopicNameValue, TopicValue,
 };
 use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId};
 
@@ -44,6 +44,67 @@ pub fn register(
     };
     if data_may_be_lost {
         txn = txn.put(keys.bytes(&Key::BrokerIntact(id)), Vec::new());
+    }
+    txn
+}
+
+/// Writes what outlives the registration of a broker: the broker itself, while that registration stands.
+#[must_use]
+pub fn put_broker_meta(
+    keys: &Keys,
+    id: BrokerId,
+    value: &Record<BrokerMetaValue>,
+    read: i64,
+    epoch: BrokerEpoch,
+) -> GuardedTxn {
+    let meta = keys.bytes(&Key::BrokerMeta(id));
+    GuardedTxn::new(format!("address of broker {id}"))
+        .when(Guard::CreatedAt(keys.bytes(&Key::BrokerLive(id)), epoch.get()))
+        .when(Guard::ChangedAt(meta.clone(), read))
+        .put(meta, value.encode())
+}
+
+/// Forgets a broker that is not registered. What its data is worth (`intact/<id>`) and its number (`ids/<id>`) stay: both are
+/// never used again for anybody else.
+#[must_use]
+pub fn forget_broker(keys: &Keys, id: BrokerId, read: i64) -> GuardedTxn {
+    let meta = keys.bytes(&Key::BrokerMeta(id));
+    GuardedTxn::new(format!("end of broker {id}"))
+        .when(Guard::CreatedAt(keys.bytes(&Key::BrokerLive(id)), 0))
+        .when(Guard::ChangedAt(meta.clone(), read))
+        .delete(meta)
+}
+
+/// Stores a registration anew with other flags, under the lease that it has: the epoch stays, `mod_revision` moves. `read_revision` is
+/// the `mod_revision` of the very registration that was read, so a lifetime that ended cannot be brought back. A rejection reads it.
+#[must_use]
+pub fn change_registration(
+    keys: &Keys,
+    id: BrokerId,
+    value: &Record<BrokerLiveValue>,
+    lease: i64,
+    epoch: BrokerEpoch,
+    read_revision: i64,
+) -> GuardedTxn {
+    let live = keys.bytes(&Key::BrokerLive(id));
+    GuardedTxn::new(format!("flags of broker {id}"))
+        .when(Guard::CreatedAt(live.clone(), epoch.get()))
+        .when(Guard::ChangedAt(live.clone(), read_revision))
+        .put_leased(live.clone(), value.encode(), lease)
+        .or_read(live)
+}
+
+/// Ends a lifetime whose process is known to be dead, before its lease does. `candidacy`: the lease of its candidate key, if it has one.
+/// Its lease is left to end by itself. A rejection reads who is registered now.
+#[must_use]
+pub fn end_session(keys: &Keys, entry: ReplicaEntry, candidacy: Option<i64>) -> GuardedTxn {
+    let live = keys.bytes(&Key::BrokerLive(entry.id));
+    let mut txn = GuardedTxn::new(format!("end of the session of broker {}", entry.id))
+        .when(Guard::CreatedAt(live.clone(), entry.epoch.get()))
+        .delete(live.clone())
+        .or_read(live);
+    if let Some(lease) = candidacy {
+        txn = txn.delete(keys.bytes(&Key::Candidate(lease)));
     }
     txn
 }
@@ -244,9 +305,8 @@ mod tests {
         guards.chain(operations).collect()
     }
 
-    #[test]
-    fn a_registration_is_guarded_by_its_absence_and_the_cluster() {
-        let value = Record::new(BrokerLiveValue {
+    fn registration() -> Record<BrokerLiveValue> {
+        Record::new(BrokerLiveValue {
             incarnation: uuid::Uuid::from_u128(1),
             boot_id: String::new(),
             host: String::new(),
@@ -256,7 +316,12 @@ mod tests {
             version: String::new(),
             draining: false,
             stopping: false,
-        });
+        })
+    }
+
+    #[test]
+    fn a_registration_is_guarded_by_its_absence_and_the_cluster() {
+        let value = registration();
         let keys = Keys::under("/k");
         let txn = register(&keys, BrokerId(1), &value, 77, true, ClusterKey::Stands(b"x".to_vec()));
         assert_eq!(
@@ -284,6 +349,36 @@ mod tests {
                 "put /k/cluster lease 0"
             ]
         );
+    }
+
+    #[test]
+    fn flags_are_changed_under_the_lease_of_the_very_registration_that_was_read() {
+        let value = registration();
+        let txn = change_registration(&Keys::under("/k"), BrokerId(1), &value, 77, BrokerEpoch(9), 12);
+        assert_eq!(
+            script(&txn),
+            [
+                "created /k/brokers/live/1 = 9",
+                "changed /k/brokers/live/1 = 12",
+                "put /k/brokers/live/1 lease 77"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_session_is_ended_only_in_the_lifetime_that_died() {
+        let entry = ReplicaEntry { id: BrokerId(1), epoch: BrokerEpoch(9) };
+        let keys = Keys::under("/k");
+        let lines = script(&end_session(&keys, entry, Some(31)));
+        assert_eq!(
+            lines,
+            [
+                "created /k/brokers/live/1 = 9",
+                "delete /k/brokers/live/1 .. ",
+                "delete /k/controller/000000000000001f .. "
+            ]
+        );
+        assert_eq!(script(&end_session(&keys, entry, None)), lines[..2]);
     }
 
     #[test]

@@ -1,0 +1,193 @@
+//! Evidence of death: a process whose connections close *and* whose port refuses is dead, and need not be waited for until its lease
+//! ends (`etcd.md`, "Faster than the lease").
+//!
+//! Every broker keeps one idle connection to each of the next [`WATCHED_MAX`] live brokers in the circle of ids, so that in a cluster
+//! of any size each broker is watched by as many others, and nobody keeps more connections than that. A time-out is never evidence:
+//! a host that is silent is waited for by its lease. A wrong judgement costs the deposed broker a new registration, nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::super::Broker;
+use crate::metadata::image::{BrokerImage, ClusterImage, ReplicaEntry};
+use crate::protocol::peer::{Peer, PeerError};
+use crate::types::BrokerId;
+
+/// Most brokers that one broker watches.
+const WATCHED_MAX: usize = 8;
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time until a broker that could not be reached is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often a port is knocked at after a connection closed: a dying process may close its connections before its port.
+const KNOCKS: u32 = 20;
+/// Time between two knocks.
+const KNOCK_PAUSE: Duration = Duration::from_millis(5);
+/// How often, and with what pause, etcd is asked to end the session of a dead broker.
+const END_TRIES: u32 = 20;
+const END_PAUSE: Duration = Duration::from_millis(250);
+/// How the connections name themselves.
+const CLIENT_ID: &str = "ketcd-evidence";
+
+/// One lifetime that is watched.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Watched {
+    entry: ReplicaEntry,
+    address: String,
+}
+
+/// Watches other brokers until `stop`.
+pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
+    let mut images = broker.metadata().images();
+    let mut watches: BTreeMap<Watched, Watch> = BTreeMap::new();
+    loop {
+        let image = Arc::clone(&images.borrow_and_update());
+        let wanted = neighbours(&image, broker.id(), broker.inter_broker_listener());
+        watches.retain(|watched, _| wanted.contains(watched));
+        for watched in wanted {
+            watches
+                .entry(watched)
+                .or_insert_with_key(|watched| Watch::begin(Arc::clone(&broker), watched.clone()));
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            changed = images.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Ends with its value.
+struct Watch(JoinHandle<()>);
+
+impl Watch {
+    fn begin(broker: Arc<Broker>, watched: Watched) -> Self {
+        Self(tokio::spawn(async move { watch(&broker, &watched).await }))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The brokers that `me` watches: the next ones in the circle of live ids.
+fn neighbours(image: &ClusterImage, me: BrokerId, listener: Option<&str>) -> Vec<Watched> {
+    let after = image.brokers.range(me..).map(|(_, broker)| broker);
+    let before = image.brokers.range(..me).map(|(_, broker)| broker);
+    let others = after.chain(before).filter(|broker| broker.id != me);
+    others
+        .take(WATCHED_MAX)
+        .filter_map(|broker| {
+            let entry = ReplicaEntry { id: broker.id, epoch: broker.epoch };
+            Some(Watched { entry, address: address_of(broker, listener)? })
+        })
+        .collect()
+}
+
+/// Where other brokers reach `broker`: its endpoint of that listener, else its first one.
+fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
+    let named = listener.and_then(|name| {
+        broker.endpoints.iter().find(|endpoint| endpoint.listener.eq_ignore_ascii_case(name))
+    });
+    let endpoint = named.or_else(|| broker.endpoints.first())?;
+    let (host, port) = (&endpoint.host, endpoint.port);
+    Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+}
+
+/// What became of a broker whose connection was closed.
+#[derive(Debug)]
+enum After {
+    /// It is there.
+    Alive(Peer),
+    /// Its port refuses: its process is dead.
+    Refused,
+    /// Nothing is known.
+    Silent,
+}
+
+/// Watches one lifetime, for as long as it stands in the image.
+async fn watch(broker: &Broker, watched: &Watched) {
+    let mut connected = None;
+    loop {
+        let peer = match connected.take() {
+            Some(peer) => Ok(peer),
+            None => Peer::connect(&watched.address, CLIENT_ID, CONNECT_TIMEOUT).await,
+        };
+        if let Ok(mut peer) = peer
+            && let PeerError::Closed { .. } = peer.closed().await
+        {
+            drop(peer);
+            match knock(&watched.address).await {
+                After::Alive(peer) => {
+                    connected = Some(peer);
+                    continue;
+                }
+                After::Refused => judge(broker, watched).await,
+                After::Silent => {}
+            }
+        }
+        // A refusal without an established connection before it says nothing: it may be another's port, or not open yet.
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Tries to connect again to a broker whose connection was closed.
+async fn knock(address: &str) -> After {
+    for _ in 0..KNOCKS {
+        match Peer::connect(address, CLIENT_ID, CONNECT_TIMEOUT).await {
+            Ok(peer) => return After::Alive(peer),
+            Err(PeerError::Refused { .. }) => return After::Refused,
+            // Taken by a port that is about to close, or by a server that has no room.
+            Err(PeerError::Closed { .. }) => tokio::time::sleep(KNOCK_PAUSE).await,
+            Err(_) => return After::Silent,
+        }
+    }
+    After::Silent
+}
+
+/// Ends the session of a dead broker, if that is not known already, or its own business.
+async fn judge(broker: &Broker, watched: &Watched) {
+    let entry = watched.entry;
+    for _ in 0..END_TRIES {
+        let image = broker.image();
+        // Who stops in order has handed over what it led, and ends its session itself when its logs are closed.
+        let stops = image.brokers.get(&entry.id).is_none_or(|live| live.stopping);
+        if stops || !image.lives(entry) || broker.elections().is_leaving() {
+            return;
+        }
+        if !broker.metadata().is_fenced() {
+            match broker.metadata().end_session_of(entry).await {
+                Ok(true) => {
+                    broker.elections().sessions_ended.fetch_add(1, Ordering::Relaxed);
+                    warn!(
+                        dead = %entry.id, broker_epoch = %entry.epoch, address = watched.address,
+                        "broker is dead: its connection closed and its port refuses; its session is ended"
+                    );
+                    return;
+                }
+                Ok(false) => return,
+                Err(error) => debug!(%error, dead = %entry.id, "session of a dead broker is not ended"),
+            }
+        }
+        tokio::time::sleep(END_PAUSE).await;
+    }
+}
+
+impl Broker {
+    /// `inter.broker.listener.name`.
+    fn inter_broker_listener(&self) -> Option<&str> {
+        self.broker_config().replication.inter_broker_listener.as_deref()
+    }
+}

@@ -1,0 +1,256 @@
+//! Clients at work on one topic while the test breaks things, and the accounts that they give at the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::agent::Agent;
+use crate::checker::{self, FINAL, Report};
+use crate::cluster::{Cluster, PATIENCE};
+use crate::directory::Directory;
+use crate::history::{History, Op};
+use crate::producer::{Producer, Sending};
+use crate::reader::Reader;
+use crate::{replicas, skip};
+
+/// The topic that everybody works on.
+pub const TOPIC: &str = "t";
+/// The number of the first producer that sends everything once.
+const FIRST_ONCE: i64 = 500;
+/// The numbers of librdkafka's producers.
+const FIRST_LIBRDKAFKA: i64 = 1_000;
+/// How many acknowledged sends show that a cluster makes progress (invariant I15).
+pub const PROGRESS: u64 = 100;
+/// How long replicas may take to be in sync again after the last fault (invariant I9).
+const WHOLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What works on the topic.
+#[derive(Clone)]
+pub struct Work {
+    pub partitions: i32,
+    pub replicas: i16,
+    /// Idempotent producers for each partition.
+    pub producers: i64,
+    pub sending: Sending,
+    /// Producers that send once, one for each of the first partitions.
+    pub once: i32,
+    /// Records per second of librdkafka; 0: without it.
+    pub librdkafka: u32,
+    pub configs: Vec<(&'static str, &'static str)>,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            partitions: 6,
+            replicas: 3,
+            producers: 1,
+            sending: Sending::default(),
+            once: 2,
+            librdkafka: 300,
+            configs: vec![("segment.bytes", "1048576"), ("retention.ms", "-1")],
+        }
+    }
+}
+
+/// Clients at work.
+pub struct Load {
+    pub history: Arc<History>,
+    pub directory: Arc<Directory>,
+    work: Work,
+    stop: Arc<AtomicBool>,
+    senders: Vec<JoinHandle<()>>,
+    readers: Vec<(i32, Arc<AtomicI64>, JoinHandle<bool>)>,
+    agent: Option<Agent>,
+}
+
+/// A stretch of time in which acknowledgements are counted.
+#[derive(Clone)]
+pub struct Window {
+    name: String,
+    begun: Instant,
+    acked: BTreeMap<i32, u64>,
+    partitions: Vec<i32>,
+}
+
+impl Load {
+    /// Creates the topic and sets everybody to work; gives back when everything flows.
+    pub async fn start(cluster: &Cluster, work: Work) -> Self {
+        cluster.create_topic(TOPIC, work.partitions, work.replicas, &work.configs).await;
+        cluster.until_whole(TOPIC, PATIENCE).await;
+        let history = History::new();
+        let directory = Directory::new(&cluster.bootstraps(), TOPIC, &history);
+        directory.refresh(Duration::ZERO).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut senders = Vec::new();
+        for partition in 0..work.partitions {
+            for turn in 0..work.producers {
+                let number = i64::from(partition) + turn * i64::from(work.partitions);
+                let producer = Producer::new(number, partition, work.sending, &directory, &history);
+                senders.push(tokio::spawn(producer.run(Arc::clone(&stop))));
+            }
+        }
+        for partition in 0..work.once.min(work.partitions) {
+            let number = FIRST_ONCE + i64::from(partition);
+            let sending = Sending { idempotent: false, pause: Duration::from_millis(40), ..work.sending };
+            let producer = Producer::new(number, partition, sending, &directory, &history);
+            senders.push(tokio::spawn(producer.run(Arc::clone(&stop))));
+        }
+        let mut readers = Vec::new();
+        for partition in 0..work.partitions {
+            let reader = Reader::new("reader", partition, &directory, &history);
+            let end = Arc::new(AtomicI64::new(-1));
+            readers.push((partition, Arc::clone(&end), tokio::spawn(reader.run(end, PATIENCE))));
+        }
+        let mut agent = None;
+        if work.librdkafka > 0 {
+            let arguments = [
+                "all".to_owned(),
+                cluster.bootstraps().join(","),
+                TOPIC.to_owned(),
+                work.partitions.to_string(),
+                FIRST_LIBRDKAFKA.to_string(),
+                work.librdkafka.to_string(),
+            ];
+            match Agent::start(&arguments.each_ref().map(String::as_str), &history) {
+                Ok(started) => agent = Some(started),
+                Err(why) => skip::skip(&format!("the second family of clients: {why}")),
+            }
+        }
+        let load = Self { history, directory, work, stop, senders, readers, agent };
+        load.progress(&load.window("everything flows")).await;
+        load
+    }
+
+    /// Begins to count in all partitions.
+    pub fn window(&self, name: &str) -> Window {
+        self.window_of(name, (0..self.work.partitions).collect())
+    }
+
+    /// Begins to count in some partitions.
+    pub fn window_of(&self, name: &str, partitions: Vec<i32>) -> Window {
+        let acked = self.history.acked_by_partition();
+        Window { name: name.to_owned(), begun: Instant::now(), acked, partitions }
+    }
+
+    /// Acknowledged sends in a window until now: all, and of the partition with the fewest.
+    pub fn acked_in(&self, window: &Window) -> (u64, u64) {
+        let now = self.history.acked_by_partition();
+        let at = |all: &BTreeMap<i32, u64>, partition: &i32| all.get(partition).copied().unwrap_or_default();
+        let each = window.partitions.iter().map(|p| at(&now, p) - at(&window.acked, p));
+        (each.clone().sum(), each.min().unwrap_or_default())
+    }
+
+    /// Waits until a window holds progress in every one of its partitions (invariant I15). A test without progress proves nothing.
+    pub async fn progress(&self, window: &Window) {
+        self.progress_within(window, PATIENCE).await;
+    }
+
+    /// The same within a limit.
+    pub async fn progress_within(&self, window: &Window, limit: Duration) {
+        loop {
+            let (all, least) = self.acked_in(window);
+            if all >= PROGRESS && least >= 3 {
+                return;
+            }
+            assert!(
+                window.begun.elapsed() < limit,
+                "INVALID: {all} acknowledged sends in {limit:?}, {least} in the slowest partition: {}\n{:#?}\nerrors: {:?}",
+                window.name,
+                self.directory.view(),
+                self.history.errors()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
+    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
+        cluster.heal();
+        self.progress(&self.window("after the last fault")).await;
+        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
+        let begun = Instant::now();
+        self.stop.store(true, Ordering::Relaxed);
+        for sender in self.senders.drain(..) {
+            sender.await.expect("a producer");
+        }
+        if let Some(agent) = &mut self.agent {
+            agent.tell("stop");
+            assert!(agent.done("stop", PATIENCE * 3).await, "librdkafka does not stop: {:?}", self.history.errors());
+        }
+        let ends = self.ends().await;
+        for (partition, end, _) in &self.readers {
+            end.store(ends[partition], Ordering::Relaxed);
+        }
+        for (partition, _, reader) in self.readers.drain(..) {
+            let read = reader.await.expect("a reader");
+            assert!(read, "{partition} is not read to its end: {:?}", self.history.errors());
+        }
+        if let Some(agent) = &mut self.agent {
+            agent.tell(&format!("drain {}", serde_json::to_string(&ends).unwrap()));
+            assert!(
+                agent.done("drain", PATIENCE).await,
+                "librdkafka does not read to the ends {ends:?}: {:?}",
+                self.history.errors()
+            );
+        }
+        drop(self.agent.take());
+        for (&partition, &end) in &ends {
+            let reader = Reader::new(FINAL, partition, &self.directory, &self.history);
+            let read = reader.run(Arc::new(AtomicI64::new(end)), PATIENCE).await;
+            assert!(read, "{partition} cannot be read back: {:?}", self.history.errors());
+        }
+        self.note_view(cluster).await;
+        let entries = self.history.entries();
+        let report = tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
+        eprintln!("{report}whole after {whole:?}, drained and checked in {:?}", begun.elapsed());
+        if !report.violations.is_empty() {
+            panic!("{report}{}", self.kept());
+        }
+        cluster.assert_all_well();
+        replicas::assert_identical(cluster, TOPIC, self.work.partitions).await;
+        cluster.assert_etcd_is_tidy().await;
+        report
+    }
+
+    /// Every broker's word on who leads.
+    async fn note_view(&self, cluster: &Cluster) {
+        for id in cluster.running() {
+            let view = cluster.view_of(id, TOPIC).await.unwrap_or_default();
+            for (partition, known) in view.partitions {
+                let op = Op::Leader { partition, leader: known.leader, epoch: known.epoch };
+                self.history.note(&format!("broker-{id}"), op);
+            }
+        }
+    }
+
+    /// Where every partition ends.
+    async fn ends(&self) -> BTreeMap<i32, i64> {
+        let mut ends = BTreeMap::new();
+        let deadline = Instant::now() + PATIENCE;
+        for partition in 0..self.work.partitions {
+            let end = loop {
+                if let Some(end) = self.directory.latest(partition).await {
+                    break end;
+                }
+                assert!(Instant::now() < deadline, "nobody tells the end of {partition}");
+                self.directory.refresh(Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            };
+            ends.insert(partition, end);
+        }
+        ends
+    }
+
+    /// The history of a failed test in a file that stays.
+    fn kept(&self) -> String {
+        let path = std::env::temp_dir().join(format!("ketcd-history-{}.jsonl", std::process::id()));
+        match self.history.save(&path) {
+            Ok(()) => format!("the history is in {}", path.display()),
+            Err(error) => format!("the history cannot be kept: {error}"),
+        }
+    }
+}

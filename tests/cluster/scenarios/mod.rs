@@ -1,0 +1,3 @@
+//! What is broken, one file for each way.
+
+mod alone;
