@@ -62,6 +62,7 @@ impl Reconciler {
         let others_changed =
             me != self.me || self.seen.intact != image.intact || !same_brokers(&self.seen, image);
         self.me = me;
+        self.broker.fetchers().set_brokers(image, me);
         let defaults_changed = self.defaults_changed(image, me);
         if defaults_changed {
             let dynamic = self.broker.dynamic(image);
@@ -101,7 +102,7 @@ impl Reconciler {
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
         removed.append(&mut without);
         self.broker.partitions.change(put, &removed);
-        groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
+        groups::carry_out(&self.broker, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }
@@ -174,11 +175,11 @@ impl Reconciler {
             lag_max: self.broker.broker_config().replication.lag_max,
         };
         for (index, state) in (0..).zip(&topic.partitions) {
-            if let Some(partition) = held.partition(index)
-                && partition.apply(&Applied { state, image, me, rules })
-            {
+            let Some(partition) = held.partition(index) else { continue };
+            if partition.apply(&Applied { state, image, me, rules }) {
                 begin_in_background(partition);
             }
+            self.broker.fetchers().look(partition, state);
         }
     }
 

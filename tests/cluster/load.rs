@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::agent::Agent;
 use crate::checker::{self, FINAL, Report};
 use crate::cluster::{Cluster, PATIENCE};
-use crate::directory::Directory;
+use crate::directory::{ANSWER_DEADLINE, Directory};
 use crate::history::{History, Op};
 use crate::producer::{Producer, Sending};
 use crate::reader::Reader;
@@ -82,7 +82,7 @@ impl Load {
         cluster.create_topic(TOPIC, work.partitions, work.replicas, &work.configs).await;
         cluster.until_whole(TOPIC, PATIENCE).await;
         let history = History::new();
-        let directory = Directory::new(&cluster.bootstraps(), TOPIC, &history);
+        let directory = Directory::new(&cluster.bootstraps(), TOPIC, ANSWER_DEADLINE / 2, &history);
         directory.refresh(Duration::ZERO).await;
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = Vec::new();
@@ -167,16 +167,23 @@ impl Load {
         }
     }
 
-    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
-    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
-        cluster.heal();
-        self.progress(&self.window("after the last fault")).await;
-        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
-        let begun = Instant::now();
+    /// Ends the sending of those that are not librdkafka; everybody reads on.
+    pub async fn senders_stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
             sender.await.expect("a producer");
         }
+    }
+
+    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
+    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
+        cluster.heal();
+        if !self.stop.load(Ordering::Relaxed) {
+            self.progress(&self.window("after the last fault")).await;
+        }
+        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
+        let begun = Instant::now();
+        self.senders_stop().await;
         if let Some(agent) = &mut self.agent {
             agent.tell("stop");
             assert!(agent.done("stop", PATIENCE * 3).await, "librdkafka does not stop: {:?}", self.history.errors());

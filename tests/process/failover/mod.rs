@@ -1,0 +1,5 @@
+//! Three brokers and one etcd: who leads when a broker dies, is silent, stops or drains.
+
+mod brokers;
+mod deaths;
+mod ends;
