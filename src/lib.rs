@@ -32,3 +32,8 @@ pub mod handlers;
 pub mod server;
 // Floor 7
 pub mod cli;
+
+/// The simulated cluster around the cores of replication and metadata.
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;

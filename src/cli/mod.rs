@@ -15,6 +15,7 @@ pub mod log;
 pub mod meta;
 pub mod node;
 mod node_admin;
+mod node_elections;
 mod node_groups;
 pub mod offsets;
 pub mod output;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::node_groups;
+use super::{node_elections, node_groups};
 use crate::broker::Broker;
 use crate::server::Server;
 use crate::server::admin::{AdminSource, Check, Probe, VersionInfo};
@@ -112,6 +112,7 @@ fn tell(scrape: &mut Scrape<'_>, broker: &Broker) {
     );
     tell_directories(scrape, broker);
     tell_metadata(scrape, broker);
+    node_elections::tell(scrape, broker);
     node_groups::tell(scrape, broker);
     scrape.counter(
         "ketcd_sys_blocked_calls",

@@ -24,7 +24,7 @@ mod clean;
 mod close;
 mod directories;
 mod ends;
-mod epochs;
+pub(crate) mod epochs;
 mod error;
 mod follow;
 mod handle;

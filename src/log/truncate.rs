@@ -22,7 +22,7 @@ use super::writer::{Writer, offset};
 
 impl Log {
     /// Cuts the log so that it ends at `end`, also where compaction left no record there, or at the beginning of the batch that has
-    /// it. An `end` at or after the log's end changes nothing; one before its start leaves it empty, beginning at `end`.
+    /// it. An `end` at or after the log's end only forgets the epochs without a record there (`UnifiedLog.truncateTo`); one before its start leaves it empty, beginning at `end`.
     ///
     /// Bytes that readers hold become zeros, never unreadable (rule S3). A crash at any point leaves the old log, the new one, or
     /// something between that recovery brings to a batch boundary (rule F4).
@@ -33,6 +33,9 @@ impl Log {
     fn truncate(self: &Arc<Self>, state: &mut State, end: Offset) -> Result<(), Unusable> {
         let writer = self.writer(state)?;
         if end.get() >= writer.end_offset {
+            // An epoch that was begun there and got no record is not in the leader's log either.
+            let log_end = writer.end_offset;
+            self.change_epochs(|epochs| epochs.truncate_from_end(log_end));
             return Ok(());
         }
         let failed = |error| self.home.write_error("truncation", error);

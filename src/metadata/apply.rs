@@ -246,7 +246,7 @@ impl Builder {
                 let config = Record::<ConfigValue>::decode(value)?.value;
                 image.configs.insert(entity.clone(), Arc::new(config.entries));
             }
-            Key::BrokerAutoId(_) | Key::ProducerIds | Key::Audit(_) => {}
+            Key::BrokerLast(_) | Key::BrokerAutoId(_) | Key::ProducerIds | Key::Audit(_) => {}
         }
         Ok(())
     }
@@ -278,7 +278,7 @@ impl Builder {
                 image.configs.remove(entity);
             }
             // The cluster's own key is never deleted by us; a wiped etcd is found by its revision (rule E13).
-            Key::Cluster | Key::BrokerAutoId(_) | Key::ProducerIds | Key::Audit(_) => {}
+            Key::Cluster | Key::BrokerLast(_) | Key::BrokerAutoId(_) | Key::ProducerIds | Key::Audit(_) => {}
         }
     }
 
@@ -359,6 +359,7 @@ impl Builder {
                     leader: None,
                     isr: Vec::new(),
                     elr: Vec::new(),
+                    last_known_leader: None,
                     why: format!("unreadable record: {error}"),
                     partition_epoch,
                     ..(**slot).clone()

@@ -53,7 +53,9 @@ pub fn is_vacant(image: &ClusterImage, state: &PartitionImage) -> bool {
     }
 }
 
-/// My ballot for a partition, if its leader is gone and I may campaign (rule E10).
+/// My ballot for a partition, if its leader is gone and I may campaign (rules E10, B3). The caller has recovered its log.
+///
+/// `None` also for a record that cannot be read: nobody leads by guesswork.
 #[must_use]
 pub fn ballot(
     image: &ClusterImage,
@@ -64,12 +66,15 @@ pub fn ballot(
 ) -> Option<Ballot> {
     let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
     let state = entry.partitions.get(usize::try_from(partition).ok()?)?;
-    if !is_vacant(image, state) || !can_lead(image, me, state) {
+    if !is_vacant(image, state) || !is_known(state) || !can_lead(image, me, state) {
         return None;
     }
     let min_isr = members::effective_min_isr(rules.min_insync_replicas, state.replicas.len());
     let (grounds, rank) = grounds(image, state, me, rules.unclean)?;
-    let counting = |entry: &&ReplicaEntry| image.standing(**entry) == Standing::Counting;
+    // Who is away leaves at once, as Kafka's controller takes a fenced broker out: it is eligible if the ISR is too small without it.
+    let counting = |entry: &&ReplicaEntry| {
+        state.replicas.contains(&entry.id) && image.standing(**entry) == Standing::Counting
+    };
     let isr: Vec<ReplicaEntry> = match grounds {
         Grounds::InSync => state.isr.iter().filter(counting).copied().collect(),
         Grounds::Eligible => {
@@ -83,7 +88,9 @@ pub fn ballot(
     let mut relies_on = vec![Reliance::Lives(me)];
     relies_on.extend(state.leader.map(Reliance::Over));
     if grounds == Grounds::LastKnownLeader {
-        relies_on.extend(state.isr.iter().chain(&state.elr).map(|entry| Reliance::Refuted(*entry)));
+        // All of them are (rule U1), unless a guard is left out.
+        let refuted = state.isr.iter().chain(&state.elr).filter(|e| image.standing(**e) == Standing::Refuted);
+        relies_on.extend(refuted.map(|entry| Reliance::Refuted(*entry)));
     } else if !unclean {
         relies_on.extend(members::intact(isr.iter().chain(&elr)));
     }
@@ -94,7 +101,8 @@ pub fn ballot(
         value.isr = isr;
         value.elr = elr;
         value.last_known_leader = None;
-        value.recovering = unclean;
+        // A clean election does not end the recovery after an unclean one (rule L13).
+        value.recovering |= unclean;
         value.why = why;
     })?;
     Some(Ballot { change, grounds, rank })
@@ -113,38 +121,54 @@ const fn next(epoch: LeaderEpoch) -> LeaderEpoch {
     LeaderEpoch(epoch.get().saturating_add(1))
 }
 
-/// This very lifetime is registered, takes leaderships, and is a replica (rule B3).
+/// Every state that was ever written names somebody; one that cannot be read does not.
+const fn is_known(state: &PartitionImage) -> bool {
+    state.leader.is_some()
+        || state.last_known_leader.is_some()
+        || !state.isr.is_empty()
+        || !state.elr.is_empty()
+}
+
+/// This very lifetime is registered, does not stop, and is a replica (rule B3).
 fn can_lead(image: &ClusterImage, me: ReplicaEntry, state: &PartitionImage) -> bool {
-    let live = image.brokers.get(&me.id).filter(|live| live.epoch == me.epoch);
-    live.is_some_and(|live| !live.draining && !live.stopping) && state.replicas.contains(&me.id)
+    let live = image.brokers.get(&me.id);
+    let live = live.filter(|live| live.epoch == me.epoch || seeded(Bug::B3TooEarly));
+    live.is_some_and(|live| !live.stopping) && state.replicas.contains(&me.id)
+}
+
+/// That broker is there and takes leaderships.
+fn takes_leaderships(image: &ClusterImage, id: BrokerId) -> bool {
+    image.brokers.get(&id).is_some_and(|live| !live.draining && !live.stopping)
 }
 
 /// On what grounds I may campaign, and how many others are ahead of me (rule U1).
+///
+/// A broker that drains campaigns only where nobody else can: its partitions would be offline until the operator is done.
 fn grounds(
     image: &ClusterImage,
     state: &PartitionImage,
     me: ReplicaEntry,
     unclean: bool,
 ) -> Option<(Grounds, usize)> {
-    let electable = |entry: &ReplicaEntry| {
-        let live = image.brokers.get(&entry.id).is_some_and(|live| !live.draining && !live.stopping);
-        live && image.standing(*entry) == Standing::Counting
-    };
-    let entry_of =
-        |entries: &[ReplicaEntry], id: BrokerId| entries.iter().find(|entry| entry.id == id).copied();
+    let counts = |entry: &ReplicaEntry| image.standing(*entry) == Standing::Counting;
+    let ready = |entry: &ReplicaEntry| counts(entry) && takes_leaderships(image, entry.id);
+    let is_mine = |entry: &ReplicaEntry| entry.id == me.id && counts(entry);
+    let members = || state.isr.iter().chain(&state.elr);
+    if !takes_leaderships(image, me.id) && members().any(|entry| entry.id != me.id && ready(entry)) {
+        return None;
+    }
+    let more_preferred = || state.replicas.iter().copied().take_while(|id| *id != me.id);
     let rank_in = |entries: &[ReplicaEntry]| {
-        let ahead = state.replicas.iter().take_while(|id| **id != me.id);
-        ahead.filter(|id| entry_of(entries, **id).is_some_and(|entry| electable(&entry))).count()
+        more_preferred().filter(|id| entries.iter().any(|entry| entry.id == *id && ready(entry))).count()
     };
-    if entry_of(&state.isr, me.id).is_some_and(|entry| electable(&entry)) {
+    if state.isr.iter().any(is_mine) {
         return Some((Grounds::InSync, rank_in(&state.isr)));
     }
-    let ahead = state.isr.iter().filter(|entry| electable(entry)).count();
-    if entry_of(&state.elr, me.id).is_some_and(|entry| electable(&entry)) {
-        return Some((Grounds::Eligible, ahead + rank_in(&state.elr)));
+    if state.elr.iter().any(is_mine) {
+        let in_sync = state.isr.iter().filter(|entry| ready(entry)).count();
+        return Some((Grounds::Eligible, in_sync + rank_in(&state.elr)));
     }
-    let others = state.isr.iter().chain(&state.elr);
-    let all_refuted = others.clone().all(|entry| match image.standing(*entry) {
+    let all_refuted = members().all(|entry| match image.standing(*entry) {
         Standing::Refuted => true,
         Standing::Unknown => seeded(Bug::U1UnknownIgnored),
         Standing::Counting => seeded(Bug::U1LastKnownFirst),
@@ -153,11 +177,9 @@ fn grounds(
     if all_refuted && last_known == Some(me.id) {
         return Some((Grounds::LastKnownLeader, 0));
     }
-    let nobody_better = others.clone().all(|entry| !electable(entry));
-    (unclean && nobody_better).then(|| {
-        let ahead = state.replicas.iter().take_while(|id| **id != me.id);
-        (Grounds::Unclean, ahead.filter(|id| image.brokers.contains_key(id)).count())
-    })
+    // Also one that drains or stops has everything: it is waited for.
+    (unclean && !members().any(counts))
+        .then(|| (Grounds::Unclean, more_preferred().filter(|id| takes_leaderships(image, *id)).count()))
 }
 
 /// Who may take a leadership over from `from` at once: in sync, there, taking leaderships; the most preferred one.
@@ -169,9 +191,9 @@ pub fn successor(image: &ClusterImage, state: &PartitionImage, from: BrokerId) -
 /// Rule U4: only a replica of the ISR is handed a leadership.
 #[must_use]
 pub fn may_take_over(image: &ClusterImage, state: &PartitionImage, id: BrokerId) -> bool {
-    let live = image.brokers.get(&id).is_some_and(|live| !live.draining && !live.stopping);
-    let mut mine = state.isr.iter().filter(|entry| entry.id == id);
-    live && (mine.any(|entry| image.standing(*entry) == Standing::Counting) || seeded(Bug::U4OutsideIsr))
+    let mut mine = state.isr.iter().filter(|entry| entry.id == id && state.replicas.contains(&id));
+    takes_leaderships(image, id)
+        && (mine.any(|entry| image.standing(*entry) == Standing::Counting) || seeded(Bug::U4OutsideIsr))
 }
 
 /// A leadership to be handed over.
@@ -189,7 +211,7 @@ pub struct HandOver<'a> {
     pub why: &'a str,
 }
 
-/// The change that hands a leadership over; `None` if [`HandOver::to`] cannot take it by `image`.
+/// The change that hands a leadership over; `None` if [`HandOver::to`] cannot take it by `image`, or has it.
 #[must_use]
 pub fn hand_over(
     image: &ClusterImage,
@@ -200,13 +222,17 @@ pub fn hand_over(
     let HandOver { to, sender, leaving, min_insync_replicas, why } = hand_over;
     let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
     let state = entry.partitions.get(usize::try_from(partition).ok()?)?;
-    if !may_take_over(image, state, to) {
+    let has_it = state.leader.is_some_and(|leader| leader.id == to && image.lives(leader));
+    if has_it || !may_take_over(image, state, to) {
         return None;
     }
     let live = image.brokers.get(&to)?;
     let min_isr = members::effective_min_isr(min_insync_replicas, state.replicas.len());
-    let stays =
-        |entry: &&ReplicaEntry| Some(entry.id) != leaving && image.standing(**entry) != Standing::Refuted;
+    let stays = |entry: &&ReplicaEntry| {
+        Some(entry.id) != leaving
+            && state.replicas.contains(&entry.id)
+            && image.standing(**entry) != Standing::Refuted
+    };
     let isr: Vec<ReplicaEntry> = state.isr.iter().filter(stays).copied().collect();
     let elr = members::next_elr(image, state, &isr, min_isr);
     let mut relies_on = vec![Reliance::Unchanged { broker: to, mod_revision: live.mod_revision }];
@@ -221,3 +247,7 @@ pub fn hand_over(
         value.why = why.to_owned();
     })
 }
+
+#[cfg(test)]
+#[path = "tests/election.rs"]
+mod tests;

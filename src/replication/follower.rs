@@ -10,6 +10,7 @@ pub trait EpochLog {
     /// The epoch of the last record, or the newest one that was begun; `None` in a log that never had any.
     fn latest_epoch(&self) -> Option<LeaderEpoch>;
     /// The largest epoch not above `epoch`, and where it ends (`LeaderEpochFileCache.endOffsetFor`); `None` if `epoch` is above all.
+    /// An epoch below all answers itself with the start of the first one.
     fn end_offset_for(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)>;
 }
 
@@ -25,22 +26,25 @@ pub struct FetchFrom {
 /// The position of the next fetch. The leader answers it with records only if both logs agree up to there (rule F1).
 #[must_use]
 pub fn position(log: &impl EpochLog) -> FetchFrom {
-    FetchFrom {
-        offset: log.log_end(),
-        last_fetched_epoch: log.latest_epoch().filter(|_| !seeded(Bug::L10NoDivergence)),
-    }
+    FetchFrom { offset: log.log_end(), last_fetched_epoch: log.latest_epoch() }
 }
 
 /// Where the log of whoever fetches from `from` parts from the leader's (rule L10): the epoch and where it ends here. `None` if it
-/// does not, or does not say.
+/// does not, or does not say. It gets no records then, and its position does not count (rule L3).
+///
+/// An epoch above all that are known here has diverged at this log's end. Kafka answers OFFSET_OUT_OF_RANGE there, which cannot
+/// happen among brokers either: the leader has begun its epoch, and nobody fetches in it with records of a later one (rule F7).
 #[must_use]
 pub fn divergence(leader: &impl EpochLog, from: FetchFrom) -> Option<(LeaderEpoch, Offset)> {
-    let last = from.last_fetched_epoch?;
-    let (epoch, end) = leader.end_offset_for(last)?;
-    (epoch < last || end < from.offset).then_some((epoch, end))
+    let last = from.last_fetched_epoch.filter(|_| !seeded(Bug::L10NoDivergence))?;
+    let (epoch, end) = leader
+        .end_offset_for(last)
+        .unwrap_or_else(|| (leader.latest_epoch().unwrap_or(LeaderEpoch(-1)), leader.log_end()));
+    (epoch < last || (end < from.offset && !seeded(Bug::F2OneRound))).then_some((epoch, end))
 }
 
-/// How far a follower is to be cut.
+/// How far a follower is to be cut. To its very end too: an epoch that was begun there without a record is forgotten, else the next
+/// fetch would diverge again. Below its log start the log begins anew at [`Truncation::to`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Truncation {
     /// The new log end.
@@ -60,9 +64,9 @@ pub fn truncation(
     let (epoch, leader_end) = leader_says;
     let to = match log.end_offset_for(epoch) {
         _ if seeded(Bug::F2ToHighWatermark) => high_watermark,
-        // All that is here is of later epochs... or nothing is known of epochs at all.
+        // All that is here is of earlier epochs, or nothing is known of epochs at all.
         None => leader_end,
-        Some((known, end)) if known == epoch || seeded(Bug::F2OneRound) => end.min(leader_end),
+        Some((known, end)) if known == epoch => end.min(leader_end),
         // The leader's epoch is not known here: what came of it is not either. Cut to the end of the one before, and ask again.
         Some((_, end)) => end,
     };
@@ -81,7 +85,7 @@ pub fn high_watermark(leaders: Offset, log_end: Offset) -> Offset {
 pub enum OutOfRange {
     /// The leader's log begins after our end: begin anew there.
     StartAt(Offset),
-    /// The leader's log ends before ours: cut to its end, then ask again.
+    /// The leader's log ends before ours: cut to its end, then ask again. Below the own high watermark it is a breach (rule F3).
     TruncateTo(Offset),
     /// Neither: the next fetch will tell.
     Retry,
@@ -98,3 +102,7 @@ pub fn out_of_range(log_end: Offset, leader_start: Offset, leader_end: Offset) -
         OutOfRange::Retry
     }
 }
+
+#[cfg(test)]
+#[path = "tests/follower.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! A partition's leader: whose records count, when they are committed, who joins and leaves the ISR (rules L1 to L7). Pure.
 //!
 //! The shell tells it of appends, fetches, images and outcomes, and asks for the high watermark and for the next change of the ISR.
+//! Only fetches in this leader epoch whose log does not diverge are told here (rules L3, L10).
 //! Time is whatever the shell's clock counts ([`Clock::elapsed`](crate::types::Clock::elapsed)). One value per led partition and epoch.
 
 use std::collections::BTreeMap;
@@ -46,9 +47,14 @@ pub struct Leader {
     high_watermark: Offset,
     /// The newest state of the record that was seen.
     committed: Arc<PartitionImage>,
-    /// Entries of the committed ISR that are not refuted.
+    /// Entries of the committed ISR that are not refuted; this leader's own always counts.
     isr_size: usize,
+    /// The ELR's brokers that are not refuted.
+    eligible: Vec<BrokerId>,
     pending: Option<Pending>,
+    /// A change was sent and its outcome has not been told. Outlives `pending`: an image may show the change before its outcome
+    /// comes, and that outcome must not be taken for the next one's (N15).
+    in_flight: bool,
     /// All other replicas.
     followers: BTreeMap<BrokerId, Follower>,
 }
@@ -61,8 +67,6 @@ struct Pending {
     isr: Vec<ReplicaEntry>,
     /// Its outcome is not known: nothing else is proposed until the record has moved (rule E9).
     in_doubt: bool,
-    /// A no-op write that ends the doubt is on its way.
-    resolving: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -75,11 +79,19 @@ struct Follower {
     may_join: bool,
     /// Its log's end, as its last fetch in this leader epoch and in that lifetime said; `None`: unknown (rule L1).
     log_end: Option<Offset>,
-    /// When it had everything that the leader had then.
-    caught_up_at: Duration,
-    last_fetch_at: Duration,
-    /// The leader's log end at its last fetch.
-    leader_end_at_last_fetch: Offset,
+    /// When it had everything that the leader had then. Whoever is in the ISR when the epoch begins, or joins it, begins with that
+    /// moment; `None`: never, in this epoch and lifetime.
+    caught_up_at: Option<Duration>,
+    /// Its last fetch: when, and the leader's log end then.
+    last_fetch: Option<(Duration, Offset)>,
+    /// It is in the committed ISR.
+    in_isr: bool,
+}
+
+impl Follower {
+    fn is_caught_up(&self, now: Duration, lag_max: Duration) -> bool {
+        self.caught_up_at.is_some_and(|at| now.saturating_sub(at) <= lag_max)
+    }
 }
 
 impl Leader {
@@ -100,13 +112,18 @@ impl Leader {
             rules,
             epoch_start: log_end,
             log_end,
-            high_watermark,
+            high_watermark: high_watermark.min(log_end),
             committed: Arc::clone(committed),
             isr_size: 0,
+            eligible: Vec::new(),
             pending: None,
+            in_flight: false,
             followers: BTreeMap::new(),
         };
         leader.look(image, now);
+        if seeded(Bug::L1NoReset) {
+            leader.followers.values_mut().for_each(|follower| follower.log_end = Some(log_end));
+        }
         leader
     }
 
@@ -146,7 +163,8 @@ impl Leader {
         members::effective_min_isr(self.rules.min_insync_replicas, self.committed.replicas.len())
     }
 
-    /// Entries of the committed ISR that are not refuted.
+    /// Entries of the committed ISR that are not refuted; this leader's own always counts: what it leads is the truth, also where it
+    /// is the last known leader or the only replica (rule U1).
     #[must_use]
     pub const fn isr_size(&self) -> usize {
         self.isr_size
@@ -178,20 +196,29 @@ impl Leader {
     }
 
     fn look(&mut self, image: &ClusterImage, now: Duration) {
-        self.isr_size = members::isr_size(image, &self.committed.isr);
+        let isr = &self.committed.isr;
+        let others: Vec<ReplicaEntry> = isr.iter().filter(|entry| entry.id != self.me.id).copied().collect();
+        self.isr_size = members::isr_size(image, &others) + (isr.len() - others.len());
+        let eligible = self.committed.elr.iter().filter(|entry| image.standing(**entry) != Standing::Refuted);
+        self.eligible = eligible.map(|entry| entry.id).collect();
         let replicas = &self.committed.replicas;
         self.followers.retain(|id, _| replicas.contains(id));
         for id in replicas.iter().filter(|id| **id != self.me.id) {
-            let follower = self
-                .followers
-                .entry(*id)
-                .or_insert_with(|| Follower { caught_up_at: now, ..Follower::default() });
+            let follower = self.followers.entry(*id).or_default();
+            let in_isr = others.iter().any(|entry| entry.id == *id);
+            if in_isr && !follower.in_isr {
+                // Who joins has `replica.lag.time.max.ms` from now on to keep up (rule L6).
+                follower.caught_up_at = Some(now);
+            }
+            follower.in_isr = in_isr;
             let live = image.brokers.get(id);
             let registered = live.map(|live| live.epoch);
             if follower.registered != registered {
                 // Another lifetime: what the old one had says nothing (rule L3).
                 if !seeded(Bug::E3Aba) {
                     follower.log_end = None;
+                    follower.last_fetch = None;
+                    follower.caught_up_at = follower.caught_up_at.filter(|_| in_isr);
                 }
                 follower.registered = registered;
             }
@@ -226,12 +253,13 @@ impl Leader {
             }
         }
         if log_end >= leader_end {
-            follower.caught_up_at = now;
-        } else if log_end >= follower.leader_end_at_last_fetch {
-            follower.caught_up_at = follower.caught_up_at.max(follower.last_fetch_at);
+            follower.caught_up_at = follower.caught_up_at.max(Some(now));
+        } else if let Some((at, leader_end_then)) = follower.last_fetch
+            && log_end >= leader_end_then
+        {
+            follower.caught_up_at = follower.caught_up_at.max(Some(at));
         }
-        follower.last_fetch_at = now;
-        follower.leader_end_at_last_fetch = leader_end;
+        follower.last_fetch = Some((now, leader_end));
         follower.log_end = Some(log_end);
         Ok(true)
     }
@@ -246,7 +274,7 @@ impl Leader {
 
     /// Moves the high watermark as far as rule L3 allows, and returns it. It never goes down within an epoch.
     pub fn advance(&mut self, now: Duration) -> Offset {
-        if self.isr_size < self.min_isr() && !seeded(Bug::L3NoMinIsr) {
+        if !seeded(Bug::L3NoMinIsr) && (self.isr_size < self.min_isr() || self.is_behind_an_elr()) {
             return self.high_watermark;
         }
         let mut lowest = self.log_end;
@@ -258,13 +286,11 @@ impl Leader {
                 None => return self.high_watermark,
             }
         }
-        // Who is about to join holds it back too, else it never gets there (KAFKA-15021).
-        for (id, follower) in &self.followers {
+        // Who is about to join holds it back too, else it never gets there (KAFKA-15021; `shouldWaitForReplicaToJoinIsr`).
+        for follower in self.followers.values().filter(|follower| !follower.in_isr) {
             if let Some(log_end) = follower.log_end
-                && self.may_join(*id, follower)
-                && now.saturating_sub(follower.caught_up_at) <= self.rules.lag_max
-                && log_end >= self.high_watermark
-                && log_end >= self.epoch_start
+                && (follower.may_join || seeded(Bug::L3IneligibleHolds))
+                && follower.is_caught_up(now, self.rules.lag_max)
             {
                 lowest = lowest.min(log_end);
             }
@@ -273,24 +299,40 @@ impl Leader {
         self.high_watermark
     }
 
+    /// Who counts now: for the simulation's look at the rule U3.
+    #[cfg(test)]
+    pub(crate) fn maximal(&self) -> std::collections::BTreeSet<BrokerId> {
+        self.maximal_isr().collect()
+    }
+
+    /// What rule L1 forbids: positions of an epoch before.
+    #[cfg(test)]
+    pub(crate) fn keep_positions_of(&mut self, older: &Self) {
+        for (id, follower) in &mut self.followers {
+            if let Some(known) = older.followers.get(id) {
+                follower.log_end = known.log_end;
+            }
+        }
+    }
+
+    /// Somebody outside of the maximal ISR is eligible: it may be elected, so nothing may be committed that it lacks (rule U3). That is
+    /// so when a lower `min.insync.replicas` makes the ISR large enough; [`Leader::propose`] clears the ELR first (rule U2).
+    fn is_behind_an_elr(&self) -> bool {
+        let outside = |id: &BrokerId| self.maximal_isr().all(|member| member != *id);
+        !seeded(Bug::U2NoClear) && self.eligible.iter().any(outside)
+    }
+
     /// A change of the ISR is due: [`id`](BrokerId) has just got near enough to join. Cheap: asked after every fetch.
     #[must_use]
     pub fn may_grow(&self, id: BrokerId) -> bool {
-        self.pending.is_none()
-            && self.followers.get(&id).is_some_and(|follower| {
-                let near =
-                    follower.log_end.is_some_and(|end| end >= self.high_watermark && end >= self.epoch_start);
-                near && self.may_join(id, follower)
-            })
-    }
-
-    fn may_join(&self, id: BrokerId, follower: &Follower) -> bool {
-        follower.may_join && !self.committed.isr.iter().any(|entry| entry.id == id)
+        let near = |follower: &Follower| !follower.in_isr && follower.may_join && self.has_reached(follower);
+        !self.in_flight && self.pending.is_none() && self.followers.get(&id).is_some_and(near)
     }
 
     /// The next change of the record that this leader needs, if any: who leaves (rule L6), who joins (rule L5), that it has
-    /// recovered (rule L13), or a write that ends a doubt (rule E9). The shell sends it, says so ([`Leader::sent`]) and tells what
-    /// came of it ([`Leader::outcome`]). `image` must show the record that was observed last.
+    /// recovered (rule L13), that nobody else is eligible any more (rule U2), or a write that ends a doubt (rule E9). The shell sends
+    /// it, says so ([`Leader::sent`]) and tells what came of it ([`Leader::outcome`]). `image` must show the record that was observed
+    /// last. `None` while an outcome is outstanding.
     #[must_use]
     pub fn propose(
         &self,
@@ -299,12 +341,11 @@ impl Leader {
         image: &ClusterImage,
         now: Duration,
     ) -> Option<PartitionChange> {
-        if !image.lives(self.me) {
+        if self.in_flight || !image.lives(self.me) {
             return None;
         }
         if let Some(pending) = &self.pending {
-            let unresolved = pending.in_doubt && !pending.resolving;
-            return unresolved.then(|| self.end_of_doubt(topic, partition, image)).flatten();
+            return pending.in_doubt.then(|| self.end_of_doubt(topic, partition, image)).flatten();
         }
         let shown = image.topics.get(&topic)?.partitions.get(usize::try_from(partition).ok()?)?;
         if shown.partition_epoch != self.committed.partition_epoch || shown.leader_epoch != self.epoch {
@@ -339,6 +380,9 @@ impl Leader {
         } else {
             reasons.push("the leader has recovered".to_owned());
         }
+        if !self.committed.elr.is_empty() && isr.len() >= self.min_isr() && !seeded(Bug::U2NoClear) {
+            reasons.push("min.insync.replicas is met, nobody else is eligible".to_owned());
+        }
         if reasons.is_empty() {
             return None;
         }
@@ -357,6 +401,9 @@ impl Leader {
         if entry.id == self.me.id {
             return seeded(Bug::L6RemovesItself).then_some("seeded");
         }
+        if !self.committed.replicas.contains(&entry.id) {
+            return Some("it is no replica any more");
+        }
         match image.standing(entry) {
             Standing::Refuted => return Some("its data may have lost something"),
             Standing::Unknown => return Some("its session has ended"),
@@ -366,8 +413,7 @@ impl Leader {
             return Some("it is stopping");
         }
         let follower = self.followers.get(&entry.id)?;
-        let lags = now.saturating_sub(follower.caught_up_at) > self.rules.lag_max;
-        lags.then_some("it lags behind")
+        (!follower.is_caught_up(now, self.rules.lag_max)).then_some("it lags behind")
     }
 
     /// The lifetime in which a follower may join now (rule L5); `None` if it may not.
@@ -377,17 +423,23 @@ impl Leader {
         if !follower.may_join || !current {
             return None;
         }
+        self.has_reached(follower).then_some(registered)
+    }
+
+    /// Conditions 1 to 3 of rule L5: its position is known in this epoch, and neither below the high watermark nor below the epoch's
+    /// start, before which the high watermark may be stale.
+    fn has_reached(&self, follower: &Follower) -> bool {
         let log_end = match follower.log_end {
             Some(log_end) => log_end,
             None if seeded(Bug::L5NotThisEpoch) => self.log_end,
-            None => return None,
+            None => return false,
         };
-        let reached = (log_end >= self.high_watermark || seeded(Bug::L5BelowHighWatermark))
-            && (log_end >= self.epoch_start || seeded(Bug::L5BelowEpochStart));
-        reached.then_some(registered)
+        (log_end >= self.high_watermark || seeded(Bug::L5BelowHighWatermark))
+            && (log_end >= self.epoch_start || seeded(Bug::L5BelowEpochStart))
     }
 
-    /// Writes the record as it is, under the compares of the change in doubt: whatever comes of it, the record has moved.
+    /// Writes the record as it is, under the compare of the change in doubt: whatever comes of it, the record has moved. What the
+    /// record relies on is not compared: nothing is decided anew, and an entry refuted meanwhile must not keep the doubt alive.
     fn end_of_doubt(&self, topic: TopicId, partition: i32, image: &ClusterImage) -> Option<PartitionChange> {
         let relies_on = vec![Reliance::Lives(self.me)];
         let change = members::change(image, topic, partition, relies_on, |value| {
@@ -396,31 +448,32 @@ impl Leader {
         (change.read == self.pending.as_ref()?.read).then_some(change)
     }
 
-    /// `change`, proposed by this leader, is on its way.
+    /// `change`, which this leader has just proposed, is on its way: from now on its ISR counts (rule L4), and its outcome must be
+    /// told, whatever it is. Nothing else may be told between the proposal and this, else whoever joins may be overtaken.
     pub fn sent(&mut self, change: &PartitionChange) {
-        match &mut self.pending {
-            Some(pending) => pending.resolving = true,
-            None => {
-                let isr = change.value.value.isr.clone();
-                self.pending = Some(Pending { read: change.read, isr, in_doubt: false, resolving: false });
-            }
+        if self.pending.is_none() {
+            let isr = change.value.value.isr.clone();
+            self.pending = Some(Pending { read: change.read, isr, in_doubt: false });
         }
+        self.in_flight = true;
     }
 
     /// What came of the change that was sent last.
     pub fn outcome(&mut self, outcome: &PartitionOutcome) {
+        self.in_flight = false;
+        // An image has already shown that the record moved on.
         let Some(pending) = &mut self.pending else { return };
         match outcome {
             // The record has moved: the image that shows it ends the change. Until then the maximal ISR counts (rule L4).
             PartitionOutcome::Written(_) => {}
-            PartitionOutcome::Unknown { .. } if !seeded(Bug::E9UnknownIsRejected) => {
-                pending.in_doubt = true;
-                pending.resolving = false;
-            }
-            PartitionOutcome::NotSent(_) if pending.in_doubt => pending.resolving = false,
-            // A definite rejection of the doubt's end: the record has moved, or this lifetime is over; the image will say.
-            PartitionOutcome::Rejected if pending.in_doubt => {}
+            PartitionOutcome::Unknown { .. } if !seeded(Bug::E9UnknownIsRejected) => pending.in_doubt = true,
+            // That the doubt's end was not taken says nothing of the change in doubt: the image will, or the next attempt (rule E9).
+            _ if pending.in_doubt => {}
             _ => self.pending = None,
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/leader.rs"]
+mod tests;

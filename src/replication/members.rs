@@ -24,7 +24,7 @@ pub fn isr_size(image: &ClusterImage, isr: &[ReplicaEntry]) -> usize {
 }
 
 /// The ELR beside a new ISR (rule U2): who left it while it is smaller than `min_isr`, and who was there before. Nobody that is
-/// refuted, nobody that is in the ISR.
+/// refuted, nobody that is in the ISR, nobody that is no replica. `isr` holds no refuted entry but its leader's own.
 #[must_use]
 pub fn next_elr(
     image: &ClusterImage,
@@ -40,7 +40,8 @@ pub fn next_elr(
     let mut elr: Vec<ReplicaEntry> = Vec::new();
     for entry in left.chain(&before.elr) {
         let known = elr.iter().any(|other| other.id == entry.id);
-        if !known && !in_isr.contains(&entry.id) && image.standing(*entry) != Standing::Refuted {
+        let replica = before.replicas.contains(&entry.id);
+        if replica && !known && !in_isr.contains(&entry.id) && image.standing(*entry) != Standing::Refuted {
             elr.push(*entry);
         }
     }
@@ -76,3 +77,7 @@ pub fn change(
     edit(&mut value.value);
     Some(PartitionChange { topic, partition, read, topic_revision: state.mod_revision, value, relies_on })
 }
+
+#[cfg(test)]
+#[path = "tests/members.rs"]
+mod tests;

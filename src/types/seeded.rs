@@ -21,7 +21,7 @@ pub enum Bug {
     E9UnknownIsRejected,
     /// A ballot does not compare the entries that it keeps.
     E10NoIntact,
-    /// A new leader keeps the positions of followers of the epoch before.
+    /// A new leader takes its followers' positions for known before they have fetched in its epoch.
     L1NoReset,
     /// The high watermark goes by the leader's own ISR of the moment, not the maximal one.
     L3LocalIsr,
@@ -29,6 +29,8 @@ pub enum Bug {
     L3NoMinIsr,
     /// The position of a follower counts whatever its replica epoch is.
     L3NoReplicaEpoch,
+    /// A follower that may not join holds the high watermark back.
+    L3IneligibleHolds,
     /// A follower that is being removed counts no more before the removal stands.
     L4ShrinkEarly,
     /// A follower is added that did not fetch in this epoch.
@@ -53,7 +55,7 @@ pub enum Bug {
     F1OtherEpoch,
     /// A follower truncates to its high watermark instead of by epoch.
     F2ToHighWatermark,
-    /// A follower asks once, and takes the first answer for the last.
+    /// One round: only an epoch that the leader never saw is a divergence, the shorter epoch below it is not asked for.
     F2OneRound,
     /// Batches are appended without a look at their epoch and offset.
     F5Blind,

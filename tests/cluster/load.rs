@@ -167,19 +167,30 @@ impl Load {
         }
     }
 
-    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
-    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
-        cluster.heal();
-        self.progress(&self.window("after the last fault")).await;
-        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
-        let begun = Instant::now();
+    /// Ends the sending of those that are not librdkafka; everybody reads on.
+    pub async fn senders_stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
             sender.await.expect("a producer");
         }
+    }
+
+    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
+    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
+        cluster.heal();
+        if !self.stop.load(Ordering::Relaxed) {
+            self.progress(&self.window("after the last fault")).await;
+        }
+        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
+        let begun = Instant::now();
+        self.senders_stop().await;
         if let Some(agent) = &mut self.agent {
             agent.tell("stop");
-            assert!(agent.done("stop", PATIENCE * 3).await, "librdkafka does not stop: {:?}", self.history.errors());
+            assert!(
+                agent.done("stop", PATIENCE * 3).await,
+                "librdkafka does not stop: {:?}",
+                self.history.errors()
+            );
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
@@ -205,7 +216,8 @@ impl Load {
         }
         self.note_view(cluster).await;
         let entries = self.history.entries();
-        let report = tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
+        let report =
+            tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
         eprintln!("{report}whole after {whole:?}, drained and checked in {:?}", begun.elapsed());
         if !report.violations.is_empty() {
             panic!("{report}{}", self.kept());

@@ -12,6 +12,7 @@ use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::metadata::{MetadataError, PartitionOutcome};
 use crate::replication::election::{self, HandOver};
+use crate::types::BrokerId;
 
 /// Most hand-overs of one batch: after it the newest image is looked at.
 const HAND_OVERS_MAX: usize = 4_096;
@@ -163,11 +164,7 @@ fn hand_overs(
 }
 
 /// Who takes a partition over from `me`, if `me` leads it in this lifetime.
-fn successor(
-    image: &ClusterImage,
-    state: &PartitionImage,
-    me: ReplicaEntry,
-) -> Option<crate::types::BrokerId> {
+fn successor(image: &ClusterImage, state: &PartitionImage, me: ReplicaEntry) -> Option<BrokerId> {
     (state.leader == Some(me)).then(|| election::successor(image, state, me.id)).flatten()
 }
 

@@ -191,3 +191,97 @@ impl Broker {
         self.broker_config().replication.inter_broker_listener.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::image::Endpoint;
+    use crate::types::BrokerEpoch;
+
+    fn broker(id: i32, endpoints: &[(&str, &str, u16)]) -> Arc<BrokerImage> {
+        let endpoint = |(listener, host, port): &(&str, &str, u16)| Endpoint {
+            listener: (*listener).into(),
+            host: (*host).into(),
+            port: *port,
+            security_protocol: "PLAINTEXT".into(),
+        };
+        Arc::new(BrokerImage {
+            id: BrokerId(id),
+            epoch: BrokerEpoch(1),
+            incarnation: uuid::Uuid::from_u128(1),
+            boot_id: String::new(),
+            endpoints: endpoints.iter().map(endpoint).collect(),
+            rack: None,
+            directories: vec![],
+            version: String::new(),
+            draining: false,
+            stopping: false,
+            mod_revision: 1,
+        })
+    }
+
+    #[test]
+    fn every_broker_is_watched_by_as_many_others_as_it_watches() {
+        let mut image = ClusterImage::default();
+        for id in 0..30 {
+            image.brokers.insert(BrokerId(id * 7), broker(id * 7, &[("PLAINTEXT", "h", 1)]));
+        }
+        let mut watched: BTreeMap<BrokerId, usize> = BTreeMap::new();
+        for id in image.brokers.keys() {
+            let chosen = neighbours(&image, *id, None);
+            assert_eq!(chosen.len(), WATCHED_MAX);
+            for other in chosen {
+                assert_ne!(other.entry.id, *id);
+                *watched.entry(other.entry.id).or_default() += 1;
+            }
+        }
+        assert!(watched.len() == 30 && watched.values().all(|by| *by == WATCHED_MAX), "{watched:?}");
+        // In a small cluster everybody watches everybody.
+        image.brokers.retain(|id, _| id.get() < 21);
+        assert_eq!(neighbours(&image, BrokerId(7), None).len(), 2);
+        image.brokers.retain(|id, _| id.get() < 7);
+        assert_eq!(neighbours(&image, BrokerId(0), None), []);
+    }
+
+    #[test]
+    fn the_listener_among_brokers_is_asked_else_the_first_one() {
+        let both = broker(1, &[("PUBLIC", "a.example", 9092), ("REPLICATION", "::1", 9093)]);
+        assert_eq!(address_of(&both, Some("replication")).as_deref(), Some("[::1]:9093"));
+        assert_eq!(address_of(&both, Some("OTHER")).as_deref(), Some("a.example:9092"));
+        assert_eq!(address_of(&both, None).as_deref(), Some("a.example:9092"));
+        assert_eq!(address_of(&broker(1, &[]), None), None);
+    }
+
+    /// Watching one port that answers as `server` says: a sequence of listening, closing, refusing.
+    #[tokio::test]
+    async fn a_port_that_refuses_after_a_close_is_told_from_one_that_answers() {
+        // Nobody listens: refused at once.
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        assert!(matches!(knock(&address).await, After::Refused));
+        // A port that takes connections and closes them is neither dead nor alive.
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let closing = tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await);
+            }
+        });
+        assert!(matches!(knock(&address).await, After::Silent));
+        closing.abort();
+    }
+
+    #[tokio::test]
+    async fn a_port_that_closes_its_connections_before_itself_is_known_to_be_dead() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let dying = tokio::spawn(async move {
+            for _ in 0..3 {
+                drop(listener.accept().await);
+            }
+        });
+        assert!(matches!(knock(&address).await, After::Refused));
+        dying.await.unwrap();
+    }
+}

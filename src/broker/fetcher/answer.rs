@@ -108,7 +108,11 @@ fn diverged(partition: &Arc<Partition>, follows: Follows, diverging: EpochEndOff
     let log = partition.log();
     let says = (LeaderEpoch(diverging.epoch), leader_end);
     let cut = follower::truncation(log.as_ref(), log.high_watermark(), says);
-    if cut.to >= log.log_end_offset() {
+    let begun_in_vain = || {
+        log.epoch_of(cut.to)
+            != cut.to.get().checked_sub(1).and_then(Offset::new).and_then(|last| log.epoch_of(last))
+    };
+    if cut.to >= log.log_end_offset() && !begun_in_vain() {
         return failed(Trouble::Senseless("the logs are said to part after the end of this one"));
     }
     truncate(partition, follows, cut.to)

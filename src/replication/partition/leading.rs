@@ -231,8 +231,8 @@ impl Partition {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<(LeaderEpoch, Offset)>, PartitionError> {
         let state = self.read_role();
-        let known = current_leader_epoch.filter(|_| !seeded(Bug::L8NoEpochCheck));
-        self.check_leader_in(&state, known)?;
+        let checked = !seeded(Bug::L8NoEpochCheck);
+        self.check_leader_in(&state, current_leader_epoch.filter(|_| checked))?;
         if let Some(diverging) = follower::divergence(self.log.as_ref(), position) {
             return Ok(Some(diverging));
         }
@@ -245,6 +245,10 @@ impl Partition {
             // A single replica has no followers; a role that has not begun has none yet.
             return Err(self.not_leader(&state.role));
         };
+        if current_leader_epoch.is_none() && checked {
+            // Whoever does not say its epoch may be of another one (rule L3): it is served, and does not count.
+            return Ok(None);
+        }
         if leader.fetched(from, position.offset, self.clock.elapsed())? {
             self.advance(leader);
             let may_grow = leader.may_grow(from.id);
@@ -273,6 +277,11 @@ impl Partition {
         if let Some(leader) = core.as_mut().filter(|leader| leader.epoch() == epoch) {
             leader.outcome(outcome);
             self.advance(leader);
+            drop(core);
+            if matches!(outcome, PartitionOutcome::Written(_)) {
+                // The image that shows it may have come first, when the next change had to wait for this.
+                self.call_attention();
+            }
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Rules of [`super`], each with its guard.

@@ -1,0 +1,447 @@
+//! The invariants of `correctness.md`, looked at after every step.
+
+use std::collections::BTreeMap;
+
+use super::clients::Clients;
+use super::etcd::{Etcd, Write};
+use super::message::{ClientAnswer, ClientKind};
+use super::node::Node;
+use super::process::{Fact, Process, Reply, Topic};
+use super::records::{self, is_refuted};
+use super::{keys, topic_id};
+use crate::metadata::image::ReplicaEntry;
+use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record, TopicValue};
+use crate::replication::members::effective_min_isr;
+use crate::types::seeded::Bug;
+use crate::types::{BrokerId, LeaderEpoch, Offset};
+
+/// What is known of a partition, by somebody who sees everything.
+#[derive(Debug)]
+pub struct Truth {
+    /// Everything that was ever below the high watermark of a leader.
+    pub committed: Vec<u64>,
+    /// The record in etcd.
+    pub record: PartitionValue,
+    /// Who was recorded as leader, by epoch (I6).
+    leaders: BTreeMap<LeaderEpoch, Option<ReplicaEntry>>,
+    /// Which brokers ever had a value at an index.
+    holders: BTreeMap<(usize, u64), u32>,
+    /// Since this epoch what was committed before may be lost: an election of the last known leader, or an unclean one.
+    pub cut_in: Option<LeaderEpoch>,
+    pub cuts: u64,
+    /// The high watermark of each leader: broker, life, epoch.
+    high_watermarks: BTreeMap<(BrokerId, u64, LeaderEpoch), Offset>,
+    /// Acknowledged with acks=all, by offset.
+    acked: BTreeMap<i64, u64>,
+}
+
+/// What a run did, for its validity (I15).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    pub steps: u64,
+    pub acked: u64,
+    pub leader_changes: u64,
+    pub cuts: u64,
+    pub truncations: u64,
+    pub registrations: u64,
+    pub losses: u64,
+    pub reads: u64,
+    pub acked_lost: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Checker {
+    pub truths: BTreeMap<i32, Truth>,
+    /// The first breach of an invariant.
+    pub breach: Option<String>,
+    pub counters: Counters,
+}
+
+impl Checker {
+    pub fn say(&mut self, what: String) {
+        self.breach.get_or_insert(what);
+    }
+
+    /// What etcd has just carried out. `controller`: the epoch in whose name a controller wrote.
+    pub fn written(
+        &mut self,
+        writes: &[Write],
+        etcd: &Etcd,
+        nodes: &mut BTreeMap<BrokerId, Node>,
+        topic: Topic,
+        fenced_by: Option<(i64, i64)>,
+    ) {
+        for write in writes {
+            match keys().parse(&write.key) {
+                Ok(Key::TopicById(_)) => {
+                    let Some(value) = &write.value else { continue };
+                    let value = Record::<TopicValue>::decode(value).unwrap().value;
+                    for (partition, replicas) in (0..).zip(&value.assignment) {
+                        self.truths
+                            .entry(partition)
+                            .or_insert_with(|| Truth::new(&value, partition, replicas));
+                    }
+                }
+                Ok(Key::BrokerLive(id)) => {
+                    let Some(value) = &write.value else { continue };
+                    let value = Record::<BrokerLiveValue>::decode(value).unwrap().value;
+                    let life = u64::try_from(value.incarnation.as_u128()).unwrap();
+                    let node = nodes.get_mut(&id).unwrap();
+                    node.lost_in_life = node.lost_in_life.filter(|lost| life <= *lost);
+                    self.counters.registrations += 1;
+                }
+                Ok(Key::Partition(topic_of, partition)) if topic_of == topic_id() => {
+                    let Some(value) = &write.value else { continue };
+                    let new = Record::<PartitionValue>::decode(value).unwrap().value;
+                    if let Some((lease, epoch)) = fenced_by {
+                        self.controls(etcd, lease, epoch);
+                    }
+                    self.recorded(partition, new, etcd, nodes, topic);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Rule E2: who writes as the controller is it.
+    fn controls(&mut self, etcd: &Etcd, lease: i64, epoch: i64) {
+        let candidate = etcd.state.keys.get(&keys().bytes(&Key::Candidate(lease)));
+        if candidate.is_none_or(|stored| stored.create_revision != epoch) {
+            self.say(format!("a controller of epoch {epoch} wrote although it is none any more (rule E2)"));
+        }
+    }
+
+    fn recorded(
+        &mut self,
+        partition: i32,
+        new: PartitionValue,
+        etcd: &Etcd,
+        nodes: &BTreeMap<BrokerId, Node>,
+        topic: Topic,
+    ) {
+        let losses = self.counters.losses > 0;
+        let Some(truth) = self.truths.get_mut(&partition) else { return };
+        let breach = records::breach(etcd, &truth.record, &new, topic.min_isr, topic.unclean, losses);
+        let moved = new.leader_epoch != truth.record.leader_epoch;
+        if moved {
+            truth.leaders.insert(new.leader_epoch, new.leader);
+            self.counters.leader_changes += 1;
+        }
+        if moved
+            && new.recovering
+            && let Some(leader) = new.leader
+        {
+            // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
+            let log = nodes[&leader.id].log(partition);
+            let values = log.map_or(&[][..], |log| &log.values[..]);
+            let common = truth.committed.iter().zip(values).take_while(|(left, right)| left == right).count();
+            truth.committed.truncate(common);
+            let lost = truth.acked.split_off(&i64::try_from(common).unwrap());
+            self.counters.acked_lost += lost.len() as u64;
+            truth.cut_in = Some(new.leader_epoch);
+            truth.cuts += 1;
+            self.counters.cuts += 1;
+        }
+        truth.record = new;
+        if let Some(breach) = breach {
+            self.say(format!("partition {partition}: {breach}"));
+        }
+    }
+
+    /// What a process did in this step.
+    pub fn acted(&mut self, node: &Node, facts: &[Fact]) {
+        for fact in facts {
+            match fact {
+                Fact::Stored { partition, index, value } => {
+                    let Some(truth) = self.truths.get_mut(partition) else { continue };
+                    *truth.holders.entry((*index, *value)).or_default() |= 1 << node.id.get();
+                    let stamps = node.log(*partition).map_or(&[][..], |log| &log.stamps[..]);
+                    if stamps.windows(2).any(|pair| pair[0] > pair[1]) {
+                        self.say(format!(
+                            "partition {partition}: epochs go back in the log of {} (rule F5)",
+                            node.id
+                        ));
+                    }
+                }
+                Fact::Cut { partition, to, below_high_watermark, from } => {
+                    self.counters.truncations += u64::from(to < from);
+                    let uncut = self.truths.get(partition).is_some_and(|truth| truth.cut_in.is_none());
+                    if *below_high_watermark && uncut {
+                        self.say(format!(
+                            "partition {partition}: broker {} is cut to {to}, below its high watermark (rule F3)",
+                            node.id
+                        ));
+                    }
+                }
+            }
+        }
+        if let Some(process) = &node.process {
+            let partitions: Vec<i32> = process.replicas.keys().copied().collect();
+            for partition in partitions {
+                self.look_at(process, partition);
+            }
+        }
+    }
+
+    fn look_at(&mut self, process: &Process, partition: i32) {
+        let Some(truth) = self.truths.get_mut(&partition) else { return };
+        let replica = &process.replicas[&partition];
+        let high_watermark = usize::try_from(replica.high_watermark.get()).unwrap();
+        let id = process.id;
+        let values = &replica.log.values;
+        if high_watermark > values.len() {
+            return self
+                .say(format!("partition {partition}: the high watermark of {id} is above its log (I5)"));
+        }
+        let Some(core) = replica.leading() else {
+            let known = high_watermark.min(truth.committed.len());
+            let beyond = high_watermark > truth.committed.len();
+            if truth.cut_in.is_none() && (beyond || truth.committed[..known] != values[..known]) {
+                self.say(format!(
+                    "partition {partition}: broker {id} has other records below its high watermark (I2)"
+                ));
+            }
+            return;
+        };
+        let epoch = core.epoch();
+        let stale = truth.cut_in.is_some_and(|cut| epoch < cut);
+        if truth.leaders.get(&epoch).copied().flatten() != process.me {
+            return self.say(format!(
+                "partition {partition}: broker {id} leads in epoch {epoch}, which is not its own (I6)"
+            ));
+        }
+        let before = truth.high_watermarks.insert((id, process.life, epoch), replica.high_watermark);
+        if before.is_some_and(|before| before > replica.high_watermark) {
+            return self
+                .say(format!("partition {partition}: the high watermark of {id} goes back (rule L3)"));
+        }
+        if stale {
+            return;
+        }
+        let known = high_watermark.min(truth.committed.len());
+        if truth.committed[..known] != values[..known] {
+            return self.say(format!(
+                "partition {partition}: leader {id} has other records than were committed (I2)"
+            ));
+        }
+        if high_watermark > known {
+            truth.committed.extend_from_slice(&values[known..high_watermark]);
+        }
+    }
+
+    /// What a process answered, before it leaves.
+    pub fn answered(&mut self, node: &Node, reply: &Reply, fenced: bool, topic: Topic) {
+        let request = &reply.request;
+        let partition = request.partition;
+        let Some(truth) = self.truths.get_mut(&partition) else { return };
+        let stale = match (truth.cut_in, reply.in_epoch) {
+            (Some(cut), Some(epoch)) => epoch < cut,
+            _ => false,
+        };
+        match (&reply.answer, request.kind) {
+            (ClientAnswer::Acked { offset }, ClientKind::Produce { acks_all: true }) => {
+                let index = usize::try_from(offset.get()).unwrap();
+                self.counters.acked += 1;
+                let value = request.op;
+                if reply.in_epoch.is_none() {
+                    return self.say(format!(
+                        "partition {partition}: broker {} acknowledges after its step-down (rule L11)",
+                        node.id
+                    ));
+                }
+                if reply.isr.0 < reply.isr.1 {
+                    return self.say(format!(
+                        "partition {partition}: acknowledged with {} in sync (rule L7)",
+                        reply.isr.0
+                    ));
+                }
+                if stale {
+                    return;
+                }
+                if truth.committed.get(index) != Some(&value) {
+                    return self.say(format!(
+                        "partition {partition}: offset {offset} is acknowledged and not committed (I1)"
+                    ));
+                }
+                truth.acked.insert(offset.get(), value);
+                let holders = truth.holders.get(&(index, value)).map_or(0, |mask| mask.count_ones());
+                let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
+                if (holders as usize) < needed {
+                    self.say(format!("partition {partition}: offset {offset} is acknowledged with {holders} copies (rule L7)"));
+                }
+            }
+            (ClientAnswer::Acked { .. }, ClientKind::Produce { acks_all: false }) => {
+                if fenced && truth.record.replicas.len() > 1 {
+                    self.say(format!(
+                        "partition {partition}: broker {} takes acks=1 after its deadline (rule L12)",
+                        node.id
+                    ));
+                }
+            }
+            (ClientAnswer::Read { from, values }, _) if !stale => {
+                self.counters.reads += 1;
+                let from = usize::try_from(from.get()).unwrap();
+                let to = from + values.len();
+                if !values.is_empty() && truth.committed.get(from..to) != Some(&values[..]) {
+                    self.say(format!(
+                        "partition {partition}: a consumer reads at {from} what was not committed (I3)"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What must hold between steps.
+    pub fn between(&mut self, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>) {
+        let mut breach = None;
+        for (partition, truth) in &self.truths {
+            // I8, for everybody who could be elected: an entry that is not refuted has all that was committed.
+            for entry in truth.record.isr.iter().chain(&truth.record.elr) {
+                let node = &nodes[&entry.id];
+                if node.lost_in_life.is_some() || is_refuted(etcd, *entry) {
+                    continue;
+                }
+                let values = node.log(*partition).map_or(&[][..], |log| &log.values[..]);
+                let whole = values.get(..truth.committed.len()) == Some(&truth.committed[..]);
+                if !whole {
+                    let id = entry.id;
+                    breach = Some(format!(
+                        "partition {partition}: electable broker {id} lacks committed records (I8)"
+                    ));
+                }
+            }
+            breach = breach.or_else(|| superset(*partition, truth, etcd, nodes));
+        }
+        if let Some(breach) = breach {
+            self.say(breach);
+        }
+    }
+
+    /// What must hold when every fault is healed and time has passed (I1, I9); `None` if it does.
+    pub fn unhealthy(&self, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>, now: u64) -> Option<String> {
+        for node in nodes.values() {
+            let Some(process) = &node.process else { return Some(format!("broker {} is down", node.id)) };
+            if process.held().is_none() || process.is_fenced(now) {
+                return Some(format!("broker {} has no session", node.id));
+            }
+            if process.draining || process.stop.is_some() {
+                return Some(format!("broker {} stops", node.id));
+            }
+        }
+        for (partition, truth) in &self.truths {
+            let record = &truth.record;
+            let Some(leader) = record.leader else {
+                return Some(format!("partition {partition} has no leader"));
+            };
+            let process = nodes[&leader.id].process.as_ref()?;
+            let core = process.replicas.get(partition).and_then(|replica| replica.leading());
+            if core.is_none_or(|core| core.epoch() != record.leader_epoch) || process.me != Some(leader) {
+                return Some(format!("partition {partition} is not led"));
+            }
+            let mut isr: Vec<BrokerId> = record.isr.iter().map(|entry| entry.id).collect();
+            let mut replicas = record.replicas.clone();
+            isr.sort_unstable();
+            replicas.sort_unstable();
+            if isr != replicas || record.isr.iter().any(|entry| is_refuted(etcd, *entry)) {
+                return Some(format!("partition {partition}: ISR {isr:?} of {replicas:?} (I9)"));
+            }
+            if !record.elr.is_empty()
+                || record.recovering
+                || !record.adding.is_empty()
+                || !record.removing.is_empty()
+            {
+                return Some(format!("partition {partition}: the record is not at rest: {record:?}"));
+            }
+            for id in replicas {
+                let process = nodes[&id].process.as_ref()?;
+                let Some(replica) = process.replicas.get(partition) else {
+                    return Some(format!("partition {partition}: broker {id} has no replica"));
+                };
+                if replica.log.values != truth.committed {
+                    return Some(format!(
+                        "partition {partition}: broker {id} is not equal to what was committed (I9)"
+                    ));
+                }
+                if replica.high_watermark != replica.log.end() {
+                    return Some(format!("partition {partition}: broker {id}'s high watermark lags (I9)"));
+                }
+            }
+            let lost = truth.acked.iter().find(|(offset, value)| {
+                truth.committed.get(usize::try_from(**offset).unwrap()) != Some(*value)
+            });
+            if let Some((offset, _)) = lost {
+                return Some(format!(
+                    "partition {partition}: the acknowledged record at {offset} is lost (I1)"
+                ));
+            }
+        }
+        None
+    }
+
+    pub fn cuts(&self, partition: i32) -> u64 {
+        self.truths.get(&partition).map_or(0, |truth| truth.cuts)
+    }
+
+    /// A client's answer has arrived.
+    pub fn arrived(&mut self, clients: &mut Clients, op: u64, answer: ClientAnswer) {
+        let Some(partition) = clients.ops.get(&op).map(|op| op.partition) else { return };
+        if let Some(what) = clients.end(op, answer, self.cuts(partition)) {
+            self.say(format!("partition {partition}: {what}"));
+        }
+    }
+}
+
+/// I7: a leader that is not stale and has enough in sync knows everybody who could be elected.
+fn superset(partition: i32, truth: &Truth, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>) -> Option<String> {
+    let leader = truth.record.leader?;
+    let process = nodes[&leader.id].process.as_ref()?;
+    let core = process.replicas.get(&partition)?.leading()?;
+    if core.epoch() != truth.record.leader_epoch
+        || process.me != Some(leader)
+        || core.isr_size() < core.min_isr()
+    {
+        return None;
+    }
+    let maximal = core.maximal();
+    let electable = truth.record.isr.iter().chain(&truth.record.elr);
+    let missing =
+        electable.into_iter().find(|entry| !maximal.contains(&entry.id) && !is_refuted(etcd, **entry))?;
+    Some(format!("partition {partition}: leader {} does not count broker {} (I7)", leader.id, missing.id))
+}
+
+impl Truth {
+    fn new(value: &TopicValue, partition: i32, replicas: &[BrokerId]) -> Self {
+        let isr: Vec<ReplicaEntry> = replicas
+            .iter()
+            .map(|id| ReplicaEntry { id: *id, epoch: value.epoch_of(*id, partition) })
+            .collect();
+        let leader = isr.first().copied();
+        Self {
+            committed: Vec::new(),
+            record: PartitionValue {
+                leader,
+                leader_epoch: LeaderEpoch(0),
+                isr,
+                elr: Vec::new(),
+                last_known_leader: None,
+                replicas: replicas.to_vec(),
+                adding: Vec::new(),
+                removing: Vec::new(),
+                recovering: false,
+                why: String::new(),
+            },
+            leaders: BTreeMap::from([(LeaderEpoch(0), leader)]),
+            holders: BTreeMap::new(),
+            cut_in: None,
+            cuts: 0,
+            high_watermarks: BTreeMap::new(),
+            acked: BTreeMap::new(),
+        }
+    }
+}
+
+/// A fault by its name.
+pub fn bug(name: &str) -> Option<Bug> {
+    super::seeds::BUGS.iter().copied().find(|bug| format!("{bug:?}") == name)
+}

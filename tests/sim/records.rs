@@ -1,0 +1,113 @@
+//! What every write of a partition's record must satisfy, looked at as etcd carries it out (rules E1, E4, L6, L13, U1, U2, U5).
+
+use std::collections::BTreeSet;
+
+use super::etcd::Etcd;
+use super::keys;
+use crate::metadata::image::ReplicaEntry;
+use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record};
+use crate::replication::members::effective_min_isr;
+use crate::types::BrokerId;
+
+/// What etcd itself knows of a broker.
+pub fn live(etcd: &Etcd, id: BrokerId) -> Option<(i64, BrokerLiveValue)> {
+    let stored = etcd.state.keys.get(&keys().bytes(&Key::BrokerLive(id)))?;
+    let value = Record::<BrokerLiveValue>::decode(&stored.value).unwrap().value;
+    Some((stored.create_revision, value))
+}
+
+/// An entry whose broker may have lost something since, as etcd says it now.
+pub fn is_refuted(etcd: &Etcd, entry: ReplicaEntry) -> bool {
+    let intact = etcd.state.keys.get(&keys().bytes(&Key::BrokerIntact(entry.id)));
+    entry.epoch.get() <= 0 || intact.is_some_and(|stored| stored.mod_revision > entry.epoch.get())
+}
+
+/// What is wrong with a record that follows another. `losses`: data was lost somewhere before.
+pub fn breach(
+    etcd: &Etcd,
+    old: &PartitionValue,
+    new: &PartitionValue,
+    min_isr: usize,
+    unclean: bool,
+    losses: bool,
+) -> Option<String> {
+    let refuted = |entry: &ReplicaEntry| is_refuted(etcd, *entry);
+    let has = |entries: &[ReplicaEntry], id| entries.iter().any(|entry| entry.id == id);
+    let moved = new.leader_epoch != old.leader_epoch;
+    if moved && new.leader_epoch.get() != old.leader_epoch.get() + 1 {
+        return Some(format!("leader epoch {} follows {} (rule E1)", new.leader_epoch, old.leader_epoch));
+    }
+    if !moved && new.leader != old.leader {
+        return Some("the leader changed, its epoch did not (rule E1)".into());
+    }
+    let ids: BTreeSet<BrokerId> = new.isr.iter().map(|entry| entry.id).collect();
+    if ids.len() != new.isr.len() || new.elr.iter().any(|entry| ids.contains(&entry.id)) {
+        return Some("ISR and ELR name a broker twice (rule U2)".into());
+    }
+    if let Some(leader) = new.leader
+        && !ids.contains(&leader.id)
+    {
+        return Some(format!("leader {} is not in its ISR (rule L6)", leader.id));
+    }
+    if ids.iter().any(|id| !new.replicas.contains(id)) {
+        return Some("the ISR names a broker that is no replica".into());
+    }
+    let changed = new.isr != old.isr || moved;
+    if changed && let Some(kept) = new.isr.iter().chain(&new.elr).find(|entry| refuted(entry)) {
+        return Some(format!(
+            "broker {} is kept although its epoch {} is refuted (N44)",
+            kept.id, kept.epoch
+        ));
+    }
+    let unclean_election = moved && new.recovering;
+    if unclean_election && !unclean {
+        let better = old.isr.iter().chain(&old.elr).find(|entry| !refuted(entry));
+        if let Some(better) = better {
+            return Some(format!("elected although broker {} may have everything (rule U1)", better.id));
+        }
+    }
+    if moved
+        && !new.recovering
+        && new.leader != old.leader
+        && let Some(leader) = new.leader
+    {
+        let mut before = old.isr.iter().chain(&old.elr).filter(|entry| entry.id == leader.id);
+        if !before.any(|entry| !refuted(entry)) {
+            return Some(format!("leader {} was neither in the ISR nor in the ELR (rule U4)", leader.id));
+        }
+    }
+    for entry in new.isr.iter().filter(|entry| !has(&old.isr, entry.id) && !moved) {
+        match live(etcd, entry.id) {
+            Some((epoch, value)) if epoch == entry.epoch.get() => {
+                if value.stopping {
+                    return Some(format!("broker {} is added although it stops (rule U5)", entry.id));
+                }
+            }
+            other => {
+                let now = other.map(|(epoch, _)| epoch);
+                let (id, epoch) = (entry.id, entry.epoch);
+                return Some(format!("broker {id} is added in epoch {epoch}, it lives in {now:?} (rule E4)"));
+            }
+        }
+        if old.recovering {
+            return Some(format!("broker {} is added before the recovery is recorded (rule L13)", entry.id));
+        }
+    }
+    let enough = effective_min_isr(min_isr, new.replicas.len());
+    if changed && new.isr.len() >= enough && !new.elr.is_empty() {
+        return Some("the ISR is large enough and the ELR is not empty (rule U2)".into());
+    }
+    if changed && new.isr.len() < enough && !unclean_election {
+        let gone =
+            old.isr.iter().chain(&old.elr).filter(|entry| {
+                !refuted(entry) && !has(&new.isr, entry.id) && new.replicas.contains(&entry.id)
+            });
+        if let Some(forgotten) = gone.into_iter().find(|entry| !has(&new.elr, entry.id)) {
+            return Some(format!("broker {} left a small ISR and is not eligible (rule U2)", forgotten.id));
+        }
+        if !losses && !unclean && new.isr.len() + new.elr.len() < enough {
+            return Some("ISR and ELR together are smaller than min.insync.replicas (rule U2)".into());
+        }
+    }
+    None
+}

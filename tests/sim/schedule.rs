@@ -1,0 +1,319 @@
+//! Faults and operations of a seed.
+
+use super::clients::State;
+use super::controller::Wish;
+use super::message::{ClientKind, ClientRequest};
+use super::node::Loss;
+use super::process::{Topic, election_of};
+use super::random::Random;
+use super::world::{Event, Net, Rates, World};
+use crate::types::{BrokerId, LeaderEpoch};
+
+/// How a seed's faults are made.
+#[derive(Debug, Clone)]
+pub struct Chaos {
+    /// Faults end then.
+    until: u64,
+    /// Time between two faults, at most.
+    pause: u64,
+    /// Time between two operations, at most.
+    think: u64,
+    /// Processes die with what they had not synced.
+    losses: bool,
+    /// How many brokers may be away at once.
+    away_max: usize,
+    partitions: i32,
+    /// Weight of each fault.
+    weights: [u64; FAULTS.len()],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Kill,
+    Power,
+    Io,
+    Disk,
+    Stop,
+    Restart,
+    Pause,
+    CutOneWay,
+    CutOff,
+    CutEtcd,
+    NoAnswers,
+    Heal,
+    EtcdDown,
+    EndSession,
+    EndAllSessions,
+    Compact,
+    Drain,
+    Preferred,
+    Reassign,
+}
+
+const FAULTS: [Fault; 19] = [
+    Fault::Kill,
+    Fault::Power,
+    Fault::Io,
+    Fault::Disk,
+    Fault::Stop,
+    Fault::Restart,
+    Fault::Pause,
+    Fault::CutOneWay,
+    Fault::CutOff,
+    Fault::CutEtcd,
+    Fault::NoAnswers,
+    Fault::Heal,
+    Fault::EtcdDown,
+    Fault::EndSession,
+    Fault::EndAllSessions,
+    Fault::Compact,
+    Fault::Drain,
+    Fault::Preferred,
+    Fault::Reassign,
+];
+
+/// The world of a seed, before anything goes wrong.
+pub fn world_of(seed: u64) -> World {
+    let mut random = Random::new(seed);
+    let brokers = if random.chance(15) {
+        2
+    } else if random.chance(8) {
+        4
+    } else {
+        3
+    };
+    let rf = if brokers == 2 || random.chance(35) { 2 } else { 3 };
+    let min_isr = if random.chance(55) { 2 } else { 1 };
+    let hostile_watch = if random.chance(20) { random.between(5, 40) } else { 0 };
+    let resync = if hostile_watch > 0 { 700 } else { 5_000 };
+    let unclean = random.chance(6);
+    let partitions: i32 = if random.chance(20) { 2 } else { 1 };
+    let mut world = World::with(brokers, Topic { min_isr, unclean, resync }, random.next());
+    let assignment = (0..partitions)
+        .map(|partition| (0..rf).map(|n| BrokerId(1 + (partition + n) % brokers)).collect())
+        .collect();
+    world = world.partitions(assignment, min_isr);
+    let some = |random: &mut Random, most: u64| if random.chance(50) { random.below(most + 1) } else { 0 };
+    world.rates = Rates {
+        lost: some(&mut random, 6),
+        slow: some(&mut random, 12),
+        repeated: some(&mut random, 6),
+        etcd_lost: some(&mut random, 12),
+        etcd_slow: some(&mut random, 20),
+        hostile_watch,
+        jitter: true,
+    };
+    // Each seed likes some faults and knows nothing of others: combinations come up that an average never shows.
+    let mut weights = [0; FAULTS.len()];
+    for (weight, fault) in weights.iter_mut().zip(FAULTS) {
+        *weight = match fault {
+            Fault::Restart => 30,
+            Fault::Heal => 12,
+            _ if random.chance(45) => random.between(1, 12),
+            _ => 0,
+        };
+    }
+    let losses = random.chance(75);
+    let pause = random.between(60, 350);
+    let think = random.between(10, 60);
+    let away_max = if random.chance(40) { 1 } else { 4 };
+    let length = random.between(1_500, 4_000);
+    world.chaos =
+        Some(Chaos { until: world.now + length, pause, think, losses, away_max, partitions, weights });
+    world.at(world.now, Event::Chaos);
+    world.at(world.now, Event::Operate);
+    world
+}
+
+/// Runs a seed to its end: faults, then rest. What is wrong, if anything.
+pub fn run(world: &mut World) -> Result<(), String> {
+    let until = world.chaos.as_ref().map_or(0, |chaos| chaos.until);
+    while world.now < until && world.checker.breach.is_none() && world.step(until) {}
+    if let Some(breach) = world.breach() {
+        return Err(breach.to_owned());
+    }
+    world.chaos = None;
+    world.note(|| "every fault ends".to_owned());
+    world.settle()?;
+    // Nothing is worth more than a record that gets through.
+    let partitions: Vec<i32> = world.checker.truths.keys().copied().collect();
+    for partition in partitions {
+        let leader = world.checker.truths[&partition].record.leader.unwrap();
+        let op = world.id();
+        let kind = ClientKind::Produce { acks_all: true };
+        world.clients.begin(op, 0, partition, kind, world.checker.cuts(partition));
+        world.client_sends(leader.id, ClientRequest { op, client: 0, partition, epoch: None, kind });
+        world.run(200);
+        if !world.is_acked(op) {
+            return Err(world
+                .breach()
+                .map_or("no record gets through after the faults".to_owned(), str::to_owned));
+        }
+    }
+    world.settle()
+}
+
+impl World {
+    /// The next operation of a client.
+    pub fn next_operation(&mut self) {
+        let Some(chaos) = &self.chaos else { return };
+        let (think, partitions) = (chaos.think, chaos.partitions);
+        let next = self.now + 1 + self.random.below(think);
+        self.at(next, Event::Operate);
+        let client = usize::try_from(self.random.below(2)).unwrap();
+        let partition = i32::try_from(self.random.below(partitions.unsigned_abs().into())).unwrap();
+        // Metadata of any broker that answers, stale or not.
+        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let asked = self.random.pick(&brokers);
+        let node = &self.nodes[&asked];
+        let told = node.process.as_ref().filter(|_| !node.paused).and_then(|process| {
+            let state = election_of(&process.image, partition)?;
+            Some((state.leader.map(|leader| leader.id), state.leader_epoch))
+        });
+        let (leader, epoch) = told.unwrap_or((None, LeaderEpoch(0)));
+        let known = self.clients.learn(client, partition, leader, epoch);
+        let to = known.leader.unwrap_or(asked);
+        let kind = match self.random.below(10) {
+            0..=4 => ClientKind::Produce { acks_all: true },
+            5 => ClientKind::Produce { acks_all: false },
+            6..=7 => ClientKind::Read { from: known.position },
+            _ => ClientKind::Latest,
+        };
+        let op = self.id();
+        self.clients.begin(op, client, partition, kind, self.checker.cuts(partition));
+        let epoch = Some(known.epoch);
+        self.client_sends(to, ClientRequest { op, client, partition, epoch, kind });
+        self.forget_old_operations();
+    }
+
+    /// Operations that are done and were no produces say nothing any more.
+    fn forget_old_operations(&mut self) {
+        if self.clients.ops.len() > 400 {
+            self.clients
+                .ops
+                .retain(|_, op| op.state == State::Waiting || matches!(op.kind, ClientKind::Produce { .. }));
+        }
+    }
+
+    /// The next fault.
+    pub fn next_fault(&mut self) {
+        let Some(chaos) = self.chaos.clone() else { return };
+        let next = self.now + 10 + self.random.below(chaos.pause);
+        self.at(next, Event::Chaos);
+        let total: u64 = chaos.weights.iter().sum();
+        let mut at = self.random.below(total);
+        let mut chosen = Fault::Heal;
+        for (weight, fault) in chaos.weights.iter().zip(FAULTS) {
+            if at < *weight {
+                chosen = fault;
+                break;
+            }
+            at -= *weight;
+        }
+        let partition = i32::try_from(self.random.below(chaos.partitions.unsigned_abs().into())).unwrap();
+        let target = self.target(partition);
+        self.strike(chosen, target, partition, &chaos);
+    }
+
+    /// The leader more often than others.
+    fn target(&mut self, partition: i32) -> BrokerId {
+        let leader = self.checker.truths.get(&partition).and_then(|truth| truth.record.leader);
+        if let Some(leader) = leader
+            && self.random.chance(35)
+        {
+            return leader.id;
+        }
+        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        self.random.pick(&brokers)
+    }
+
+    fn strike(&mut self, fault: Fault, target: BrokerId, partition: i32, chaos: &Chaos) {
+        let away = self.nodes.values().filter(|node| node.process.is_none() || node.paused).count();
+        let may_go = away < chaos.away_max;
+        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let other = self.random.pick(&brokers);
+        self.note(|| format!("-- {fault:?} {target} {other}"));
+        match fault {
+            Fault::Kill if may_go => self.crash(target, Loss::Nothing),
+            Fault::Power if may_go && chaos.losses => self.crash(target, Loss::Unsynced),
+            Fault::Io if may_go && chaos.losses => self.crash(target, Loss::IoError),
+            Fault::Disk if may_go && chaos.losses && self.random.chance(30) => self.crash(target, Loss::Disk),
+            Fault::Stop if may_go => self.stop_broker(target.get()),
+            Fault::Restart => {
+                let gone: Vec<BrokerId> = self
+                    .nodes
+                    .values()
+                    .filter(|node| node.process.is_none() || node.paused)
+                    .map(|node| node.id)
+                    .collect();
+                if !gone.is_empty() {
+                    let id = self.random.pick(&gone);
+                    if self.nodes[&id].paused {
+                        self.resume(id);
+                    } else {
+                        self.start(id);
+                    }
+                }
+            }
+            Fault::Pause if may_go => self.pause(target),
+            Fault::CutOneWay if other != target => {
+                self.net.cut.insert((target, other));
+            }
+            Fault::CutOff => {
+                for other in brokers.into_iter().filter(|other| *other != target) {
+                    self.net.cut.insert((target, other));
+                    self.net.cut.insert((other, target));
+                }
+            }
+            Fault::CutEtcd => {
+                self.net.no_requests.insert(target);
+                self.net.no_answers.insert(target);
+            }
+            Fault::NoAnswers => {
+                self.net.no_answers.insert(target);
+            }
+            Fault::Heal => {
+                self.net = Net::default();
+                let now = self.now;
+                if self.etcd.down {
+                    self.etcd.up(now);
+                }
+            }
+            Fault::EtcdDown if self.random.chance(40) => self.etcd.down = true,
+            Fault::EndSession => self.end_session(target.get()),
+            Fault::EndAllSessions if self.random.chance(30) => {
+                for id in brokers {
+                    self.end_session(id.get());
+                }
+            }
+            Fault::Compact => {
+                let revision = self.etcd.state.revision;
+                self.etcd.compact(revision);
+                self.etcd.snapshot();
+            }
+            Fault::Drain => {
+                if let Some(process) = self.nodes.get_mut(&target).unwrap().process.as_mut() {
+                    process.draining = !process.draining;
+                }
+            }
+            Fault::Preferred => self.wish(&Wish::Balance),
+            Fault::Reassign => {
+                let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
+                let count = if self.random.chance(30) { 2 } else { rf.min(brokers.len()) };
+                let mut shuffled = brokers;
+                for at in (1..shuffled.len()).rev() {
+                    let with = usize::try_from(self.random.below(at as u64 + 1)).unwrap();
+                    shuffled.swap(at, with);
+                }
+                shuffled.truncate(count);
+                let wish = if self.random.chance(15) {
+                    Wish::Cancel(partition)
+                } else {
+                    Wish::Reassign(partition, shuffled)
+                };
+                self.wish(&wish);
+            }
+            _ => {}
+        }
+    }
+}
