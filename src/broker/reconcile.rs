@@ -102,7 +102,7 @@ impl Reconciler {
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
         removed.append(&mut without);
         self.broker.partitions.change(put, &removed);
-        groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
+        groups::carry_out(&self.broker, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }

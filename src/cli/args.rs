@@ -93,6 +93,7 @@ pub enum Command {
 Examples:
   ketcd dev
   ketcd dev --port 19092 --ephemeral
+  ketcd dev --nodes 3
   ketcd dev --data /tmp/k --set auto.create.topics.enable=false --set log.retention.hours=1")]
 pub struct DevArgs {
     /// Port for Kafka clients; admin takes P+100, the metadata store P+200; 0 lets the system choose all three [default: 9092]
@@ -101,6 +102,9 @@ pub struct DevArgs {
     /// Directory of the data; reused if it is there [default: ./ketcd-data]
     #[arg(long, value_name = "DIR", env = "KETCD_DATA")]
     pub data: Option<std::path::PathBuf>,
+    /// Run a cluster of N nodes, each a process of its own, on ports P, P+1, ...; data in ./ketcd-cluster unless --data says else
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(super::nodes::NODES_MAX)))]
+    pub nodes: Option<u8>,
     /// Keep nothing: the data is gone when the broker stops
     #[arg(long, conflicts_with = "data")]
     pub ephemeral: bool,

@@ -16,6 +16,7 @@ pub mod meta;
 pub mod node;
 mod node_admin;
 mod node_groups;
+pub mod nodes;
 pub mod offsets;
 pub mod output;
 pub mod perf;

@@ -65,6 +65,11 @@ impl OwnBroker {
         Self { node, address }
     }
 
+    /// The broker itself.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
     pub async fn stop(self) {
         tokio::time::timeout(DEADLINE, self.node.stop()).await.expect("the broker stops");
     }

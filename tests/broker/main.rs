@@ -34,5 +34,6 @@ mod metadata;
 mod produce;
 mod producers;
 mod registry;
+mod replication;
 mod restart;
 mod topics;

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::agent::Agent;
 use crate::checker::{self, FINAL, Report};
 use crate::cluster::{Cluster, PATIENCE};
-use crate::directory::Directory;
+use crate::directory::{ANSWER_DEADLINE, Directory};
 use crate::history::{History, Op};
 use crate::producer::{Producer, Sending};
 use crate::reader::Reader;
@@ -82,7 +82,7 @@ impl Load {
         cluster.create_topic(TOPIC, work.partitions, work.replicas, &work.configs).await;
         cluster.until_whole(TOPIC, PATIENCE).await;
         let history = History::new();
-        let directory = Directory::new(&cluster.bootstraps(), TOPIC, &history);
+        let directory = Directory::new(&cluster.bootstraps(), TOPIC, ANSWER_DEADLINE / 2, &history);
         directory.refresh(Duration::ZERO).await;
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = Vec::new();
@@ -186,11 +186,7 @@ impl Load {
         self.senders_stop().await;
         if let Some(agent) = &mut self.agent {
             agent.tell("stop");
-            assert!(
-                agent.done("stop", PATIENCE * 3).await,
-                "librdkafka does not stop: {:?}",
-                self.history.errors()
-            );
+            assert!(agent.done("stop", PATIENCE * 3).await, "librdkafka does not stop: {:?}", self.history.errors());
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
@@ -216,8 +212,7 @@ impl Load {
         }
         self.note_view(cluster).await;
         let entries = self.history.entries();
-        let report =
-            tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
+        let report = tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
         eprintln!("{report}whole after {whole:?}, drained and checked in {:?}", begun.elapsed());
         if !report.violations.is_empty() {
             panic!("{report}{}", self.kept());

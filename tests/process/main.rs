@@ -21,6 +21,7 @@ mod full_disk;
 mod history;
 mod kafka;
 mod node;
+mod nodes;
 mod outage;
 mod outage_start;
 mod stop;
