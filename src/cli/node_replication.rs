@@ -33,11 +33,11 @@ impl Numbers {
             let mut asked = None;
             for state in &topic.partitions {
                 numbers.all += 1;
-                let vacant = election::is_vacant(image, state);
-                numbers.offline += u64::from(vacant);
-                let leader = state.leader.map(|leader| leader.id);
-                numbers.not_preferred += u64::from(!vacant && leader != state.replicas.first().copied());
-                if !vacant && leader == Some(me.id) {
+                let leader = election::leader_now(image, state);
+                let preferred = leader == state.replicas.first().copied();
+                numbers.offline += u64::from(leader.is_none());
+                numbers.not_preferred += u64::from(leader.is_some() && !preferred);
+                if leader == Some(me.id) {
                     numbers.add_led(image, state, *asked.get_or_insert_with(|| min_isr(topic)));
                 }
             }

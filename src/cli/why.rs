@@ -134,7 +134,7 @@ fn report(
         topic_id: topic.id.to_string(),
         partition,
         leader: state.leader.map(|leader| leader.id.get()),
-        led: !election::is_vacant(image, state),
+        led: election::leader_now(image, state).is_some(),
         leader_epoch: state.leader_epoch.get(),
         partition_epoch: state.partition_epoch.get(),
         why,

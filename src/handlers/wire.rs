@@ -9,7 +9,7 @@ use crate::broker::configs::broker_entity;
 use crate::coordinator::runtime::OFFSETS_TOPIC;
 use crate::metadata::image::{ClusterImage, ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
 use crate::protocol::error::ErrorCode;
-use crate::replication::election::is_vacant;
+use crate::replication::election;
 use crate::types::{BrokerId, LeaderEpoch, TopicName};
 
 /// "None" of leader ids and epochs on the wire.
@@ -45,11 +45,9 @@ pub fn entry_ids(entries: &[ReplicaEntry]) -> Vec<WireBrokerId> {
     broker_ids(entries.iter().map(|entry| entry.id))
 }
 
-/// The leader of a partition as clients should know it: one whose lifetime goes on. A broker that was started again leads nothing
-/// before its ballot.
+/// The leader of a partition as clients should know it. A broker that was started again leads nothing before its ballot.
 pub fn leader_of(image: &ClusterImage, partition: &PartitionImage) -> Option<WireBrokerId> {
-    let leader = partition.leader.filter(|_| !is_vacant(image, partition))?;
-    image.brokers.contains_key(&leader.id).then(|| broker_id(leader.id))
+    election::leader_now(image, partition).map(broker_id)
 }
 
 /// Replicas whose brokers are not there.

@@ -356,6 +356,8 @@ async fn a_deleted_topic_is_gone_from_every_broker_also_from_one_that_was_away()
     assert_eq!(code, 0);
     in_sync(&mut peer, &name, 3).await;
     produce_values(&mut peer, &name, 0, &["a"]).await;
+    let on_disk = trio.data[2].path().join(format!("{name}-0"));
+    eventually("the log of the last broker is written", async || on_disk.exists().then_some(())).await;
     trio.stop_one(2).await;
     let topic = DeleteTopicState::default().with_name(Some(named(&name)));
     let request = DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
@@ -371,7 +373,6 @@ async fn a_deleted_topic_is_gone_from_every_broker_also_from_one_that_was_away()
         (remaining().await == Some(vec![2])).then_some(())
     })
     .await;
-    let on_disk = trio.data[2].path().join(format!("{name}-0"));
     assert!(on_disk.exists(), "the log of the broker that is away");
     trio.run(2).await;
     eventually("the last key of the topic is gone", async || remaining().await.is_none().then_some(())).await;
