@@ -125,7 +125,8 @@ impl Checker {
             truth.leaders.insert(new.leader_epoch, new.leader);
             self.counters.leader_changes += 1;
         }
-        if moved && new.recovering && let Some(leader) = new.leader {
+        let unclean = records::is_unclean(etcd, &truth.record, &new) && (new.recovering || breach.is_none());
+        if unclean && let Some(leader) = new.leader {
             // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
             let log = nodes[&leader.id].log(partition);
             let values = log.map_or(&[][..], |log| &log.values[..]);
