@@ -156,6 +156,19 @@ impl Checker {
                         self.say(format!("partition {partition}: epochs go back in the log of {} (rule F5)", node.id));
                     }
                 }
+                Fact::Advanced { partition, epoch, from, values } => {
+                    let Some(truth) = self.truths.get_mut(partition) else { continue };
+                    if truth.cut_in.is_some_and(|cut| *epoch < cut) {
+                        continue;
+                    }
+                    let known = truth.committed.len().saturating_sub(*from).min(values.len());
+                    let same = truth.committed.get(*from..from + known) == Some(&values[..known]);
+                    truth.committed.extend_from_slice(&values[known..]);
+                    if !same {
+                        let id = node.id;
+                        self.say(format!("partition {partition}: {id} commits other records than were committed (I2)"));
+                    }
+                }
                 Fact::Cut { partition, to, below_high_watermark, from } => {
                     self.counters.truncations += u64::from(to < from);
                     let uncut = self.truths.get(partition).is_some_and(|truth| truth.cut_in.is_none());
@@ -209,7 +222,10 @@ impl Checker {
         if truth.committed[..known] != values[..known] {
             return self.say(format!("partition {partition}: leader {id} has other records than were committed (I2)"));
         }
-        if high_watermark > known {
+        if high_watermark > known && before.is_some() {
+            self.say(format!("partition {partition}: the high watermark of {id} moved unseen"));
+        } else if high_watermark > known {
+            // What a replica knew as committed when it began to lead.
             truth.committed.extend_from_slice(&values[known..high_watermark]);
         }
     }

@@ -136,7 +136,12 @@ pub fn run(world: &mut World) -> Result<(), String> {
         let kind = ClientKind::Produce { acks_all: true };
         world.clients.begin(op, 0, partition, kind, world.checker.cuts(partition));
         world.client_sends(leader.id, ClientRequest { op, client: 0, partition, epoch: None, kind });
-        world.run(200);
+        for _ in 0..40 {
+            world.run(50);
+            if world.answer(op).is_some() {
+                break;
+            }
+        }
         if !world.is_acked(op) {
             return Err(world.breach().map_or("no record gets through after the faults".to_owned(), str::to_owned));
         }
@@ -287,7 +292,7 @@ impl World {
                     process.draining = !process.draining;
                 }
             }
-            Fault::Preferred => self.wish(&Wish::Balance),
+            Fault::Preferred => self.wish(&Wish::Balance, None),
             Fault::Reassign => {
                 let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
                 let count = if self.random.chance(30) { 2 } else { rf.min(brokers.len()) };
@@ -299,7 +304,7 @@ impl World {
                 shuffled.truncate(count);
                 let wish =
                     if self.random.chance(15) { Wish::Cancel(partition) } else { Wish::Reassign(partition, shuffled) };
-                self.wish(&wish);
+                self.wish(&wish, Some(target));
             }
             _ => {}
         }
