@@ -239,7 +239,7 @@ fn shard_of((topic, partition): Key, fetchers: usize) -> usize {
 }
 
 /// Where other brokers reach `broker`.
-fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
+pub(super) fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
     let endpoint = broker.inter_broker_endpoint(listener)?;
     let (host, port) = (&endpoint.host, endpoint.port);
     Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })

@@ -58,7 +58,8 @@ fn topic_config() -> TopicConfig {
         read: Arc::new(|_| Err(std::io::ErrorKind::NotFound.into())),
     };
     let config = crate::config::load(&options).unwrap();
-    config.topic_config(&std::collections::BTreeMap::new(), &crate::config::Dynamic::default())
+    let built = config.topic_config(&std::collections::BTreeMap::new(), &crate::config::Dynamic::default());
+    TopicConfig { retention_ms: None, ..built }
 }
 
 impl Replica {
@@ -317,6 +318,7 @@ async fn an_in_sync_replica_is_stopped_before_it_cuts_what_was_committed() {
             equal(&first, &follower, 1).await;
             assert!(served.asked.lock().unwrap()[asked..].iter().all(|it| it.0 == 1));
         } else {
+            lead(&first.partitions[0], 3, &["goes on"]);
             equal(&first, &follower, 0).await;
         }
     }
