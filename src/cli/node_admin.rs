@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{node_elections, node_groups};
+use super::{node_groups, node_replication};
 use crate::broker::Broker;
 use crate::server::Server;
 use crate::server::admin::{AdminSource, Check, Probe, VersionInfo};
@@ -129,8 +129,8 @@ fn tell(scrape: &mut Scrape<'_>, broker: &Broker) {
     );
     tell_directories(scrape, broker);
     tell_metadata(scrape, broker);
-    node_elections::tell(scrape, broker);
     node_groups::tell(scrape, broker);
+    node_replication::tell(scrape, broker);
     scrape.counter(
         "ketcd_sys_blocked_calls",
         "Calls on data threads that could have waited for a disk: anything but 0 is a defect",

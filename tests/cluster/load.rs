@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::agent::Agent;
 use crate::checker::{self, FINAL, Report};
 use crate::cluster::{Cluster, PATIENCE};
-use crate::directory::Directory;
+use crate::directory::{ANSWER_DEADLINE, Directory};
 use crate::history::{History, Op};
 use crate::producer::{Producer, Sending};
 use crate::reader::Reader;
@@ -82,7 +82,7 @@ impl Load {
         cluster.create_topic(TOPIC, work.partitions, work.replicas, &work.configs).await;
         cluster.until_whole(TOPIC, PATIENCE).await;
         let history = History::new();
-        let directory = Directory::new(&cluster.bootstraps(), TOPIC, &history);
+        let directory = Directory::new(&cluster.bootstraps(), TOPIC, ANSWER_DEADLINE / 2, &history);
         directory.refresh(Duration::ZERO).await;
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = Vec::new();

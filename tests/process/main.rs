@@ -16,6 +16,7 @@ mod skip;
 mod admin_port;
 mod crash;
 mod exit_codes;
+mod failover;
 mod full_disk;
 mod history;
 mod kafka;
