@@ -84,6 +84,10 @@ impl Partition {
             let info = appended.wait().await?;
             let committed = this.wait_committed(info.last_offset.advance(1), epoch, true);
             match tokio::time::timeout(within, committed.wait()).await {
+                // The epoch is this broker's own, not the client's: nobody who sends records has an epoch to be fenced.
+                Ok(Err(
+                    PartitionError::FencedLeaderEpoch { .. } | PartitionError::UnknownLeaderEpoch { .. },
+                )) => Err(this.not_leader(&this.role())),
                 Ok(committed) => committed.map(|()| info),
                 Err(_) => Err(PartitionError::TimedOut { partition: this.name.clone(), waited: within }),
             }
