@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{node_elections, node_groups};
+use super::{node_groups, node_replication};
 use crate::broker::Broker;
 use crate::server::Server;
 use crate::server::admin::{AdminSource, Check, Probe, VersionInfo};
@@ -46,12 +46,21 @@ impl NodeAdmin {
     /// Shown, and always well: an unready broker would turn an outage of change into one of service.
     fn etcd(&self) -> Check {
         let session = self.broker.metadata().session();
-        let detail = match (session.outage, session.why) {
-            (None, _) => "reachable".to_owned(),
-            (Some(outage), why) => format!(
-                "unreachable for {:.0} s ({}): produce and fetch go on, changes wait",
-                outage.as_secs_f64(),
-                why.unwrap_or_default()
+        let why = session.why.unwrap_or_default();
+        let detail = match (session.outage, session.fenced) {
+            (None, false) => "reachable".to_owned(),
+            (None, true) if why.is_empty() => {
+                "reachable; this broker's registration has ended and is being made anew".to_owned()
+            }
+            (None, true) => format!("not followed: {why}"),
+            (Some(outage), false) => format!(
+                "unreachable for {:.0} s ({why}): produce and fetch go on, changes wait",
+                outage.as_secs_f64()
+            ),
+            (Some(outage), true) => format!(
+                "unreachable for {:.0} s ({why}), longer than this broker's lease: produce with acks=all and fetch go on, \
+                 acks=0 and 1 are as etcd.outage.acks1 says, changes wait",
+                outage.as_secs_f64()
             ),
         };
         Check::new("etcd", true, detail)
@@ -112,8 +121,8 @@ fn tell(scrape: &mut Scrape<'_>, broker: &Broker) {
     );
     tell_directories(scrape, broker);
     tell_metadata(scrape, broker);
-    node_elections::tell(scrape, broker);
     node_groups::tell(scrape, broker);
+    node_replication::tell(scrape, broker);
     scrape.counter(
         "ketcd_sys_blocked_calls",
         "Calls on data threads that could have waited for a disk: anything but 0 is a defect",
@@ -145,6 +154,16 @@ fn tell_metadata(scrape: &mut Scrape<'_>, broker: &Broker) {
     let session = broker.metadata().session();
     let counters = broker.metadata().counters();
     scrape.gauge("ketcd_metadata_reachable", "1 while etcd answers", f64::from(u8::from(session.reachable)));
+    scrape.gauge(
+        "ketcd_metadata_outage_current_seconds",
+        "For how long etcd has not answered; 0 while it does",
+        session.outage.unwrap_or_default().as_secs_f64(),
+    );
+    scrape.gauge(
+        "ketcd_metadata_fenced",
+        "1 while others may act as if this broker were dead: its lease has run out",
+        f64::from(u8::from(session.fenced)),
+    );
     scrape.counter(
         "ketcd_metadata_outage_seconds",
         "Time without etcd since the start",

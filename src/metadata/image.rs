@@ -224,6 +224,37 @@ impl ClusterImage {
     }
 }
 
+/// Images by hand, for tests of what decides on them.
+#[cfg(test)]
+impl ClusterImage {
+    /// Registers a broker in that lifetime, with no flags.
+    pub(crate) fn put_broker(&mut self, entry: ReplicaEntry) {
+        let broker = BrokerImage {
+            id: entry.id,
+            epoch: entry.epoch,
+            incarnation: Uuid::nil(),
+            boot_id: String::new(),
+            endpoints: Vec::new(),
+            rack: None,
+            directories: Vec::new(),
+            version: String::new(),
+            draining: false,
+            stopping: false,
+            mod_revision: entry.epoch.get(),
+        };
+        self.brokers.insert(entry.id, Arc::new(broker));
+    }
+
+    /// A topic `id` with these partitions, its value written at `mod_revision`.
+    pub(crate) fn put_topic(&mut self, id: TopicId, mod_revision: i64, partitions: Vec<PartitionImage>) {
+        let name = TopicName::new(&format!("topic-{id}")).unwrap();
+        let partitions = partitions.into_iter().map(Arc::new).collect();
+        self.topic_names.insert(name.clone(), id);
+        let topic = TopicImage { id, name, mod_revision, deleting: false, partitions };
+        self.topics.insert(id, Arc::new(topic));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

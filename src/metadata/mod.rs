@@ -342,6 +342,15 @@ impl Metadata {
         self.run(async move { admin.delete_topic(topic).await }).await?
     }
 
+    /// Says that this broker has no log of a topic that is being deleted; said twice it does no harm.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`].
+    pub async fn note_topic_removed(&self, topic: TopicId) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.note_topic_removed(topic).await }).await?
+    }
+
     /// Ends a topic's deletion once all brokers removed its logs. Only the controller can; said twice it does no harm.
     ///
     /// # Errors

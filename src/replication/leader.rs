@@ -305,16 +305,6 @@ impl Leader {
         self.maximal_isr().collect()
     }
 
-    /// What rule L1 forbids: positions of an epoch before.
-    #[cfg(test)]
-    pub(crate) fn keep_positions_of(&mut self, older: &Self) {
-        for (id, follower) in &mut self.followers {
-            if let Some(known) = older.followers.get(id) {
-                follower.log_end = known.log_end;
-            }
-        }
-    }
-
     /// Somebody outside of the maximal ISR is eligible: it may be elected, so nothing may be committed that it lacks (rule U3). That is
     /// so when a lower `min.insync.replicas` makes the ISR large enough; [`Leader::propose`] clears the ELR first (rule U2).
     fn is_behind_an_elr(&self) -> bool {
@@ -365,7 +355,13 @@ impl Leader {
         ));
         if !self.committed.recovering || seeded(Bug::L13ExpandBeforeRecovered) {
             for (id, follower) in &self.followers {
-                if isr.iter().all(|entry| entry.id != *id)
+                // Who lags while it holds the high watermark back has reached that: it leaves all the same, and may join the next
+                // time. Who lost something leaves and joins at once.
+                let lags = self.committed.isr.iter().any(|entry| {
+                    entry.id == *id && image.standing(*entry) != Standing::Refuted
+                });
+                if !lags
+                    && isr.iter().all(|entry| entry.id != *id)
                     && let Some(epoch) = self.why_joins(*id, follower, image)
                 {
                     isr.push(ReplicaEntry { id: *id, epoch });

@@ -104,12 +104,7 @@ struct Asking {
 }
 
 impl Directory {
-    pub fn new(
-        bootstraps: &[String],
-        topic: &str,
-        patience: Duration,
-        history: &Arc<History>,
-    ) -> Arc<Self> {
+    pub fn new(bootstraps: &[String], topic: &str, patience: Duration, history: &Arc<History>) -> Arc<Self> {
         Arc::new(Self {
             bootstraps: bootstraps.to_vec(),
             topic: topic.to_owned(),

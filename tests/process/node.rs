@@ -51,6 +51,20 @@ impl Node {
         Self::new(arguments, LOOPBACK, port)
     }
 
+    /// `ketcd dev --ephemeral` on a port of its own. Not yet started.
+    pub fn ephemeral(more: &[&str]) -> Self {
+        let port = free_port();
+        let mut arguments: Vec<String> =
+            ["dev", "--ephemeral", "--port", &port.to_string()].map(str::to_owned).to_vec();
+        arguments.extend(more.iter().map(ToString::to_string));
+        Self::new(arguments, LOOPBACK, port)
+    }
+
+    /// `ketcd` with exactly these arguments, which say where it listens. Not yet started.
+    pub fn with_arguments(arguments: &[&str]) -> Self {
+        Self::new(arguments.iter().map(ToString::to_string).collect(), LOOPBACK, 0)
+    }
+
     /// `ketcd broker` on a port of its own, with an etcd and more settings. Not yet started.
     pub fn broker(data: &Path, etcd: &str, settings: &[&str]) -> Self {
         Self::broker_at(LOOPBACK, free_port(), data, etcd, settings)

@@ -12,6 +12,7 @@ use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::metadata::{MetadataError, PartitionOutcome};
 use crate::replication::election::{self, HandOver};
+use crate::telemetry::replication::{self as numbers, Won};
 use crate::types::BrokerId;
 
 /// Most hand-overs of one batch: after it the newest image is looked at.
@@ -68,6 +69,13 @@ async fn follow_configuration(broker: &Broker, image: &ClusterImage) -> bool {
         }
     }
     wanted
+}
+
+/// The configuration says that this broker drains, and its registration does not yet: as after a start. It takes nothing meanwhile.
+pub(super) fn is_to_be_announced(broker: &Broker) -> bool {
+    let image = broker.image();
+    let announced = image.brokers.get(&broker.id()).is_some_and(|live| live.draining);
+    !announced && broker.config().is_draining(&broker.dynamic(&image))
 }
 
 /// Before the end of this process: leaderships go, then this broker leaves every ISR, and its own image shows it. Clients are answered
@@ -173,7 +181,7 @@ async fn send(broker: &Broker, changes: Vec<PartitionChange>) -> usize {
     let asked = changes.len();
     let outcomes = broker.metadata().change_partitions(changes).await;
     let written = outcomes.iter().filter(|outcome| matches!(outcome, PartitionOutcome::Written(_))).count();
-    broker.elections().handed_over.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
+    (0..written).for_each(|_| numbers::elected(Won::HandOver));
     if written > 0 {
         info!(partitions = written, asked, "handed leaderships over");
     }

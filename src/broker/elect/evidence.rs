@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -15,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::super::Broker;
-use crate::metadata::image::{BrokerImage, ClusterImage, ReplicaEntry};
+use super::super::fetcher::address_of;
+use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::protocol::peer::{Peer, PeerError};
+use crate::telemetry::replication as numbers;
 use crate::types::BrokerId;
 
 /// Most brokers that one broker watches.
@@ -72,7 +73,7 @@ struct Watch(JoinHandle<()>);
 
 impl Watch {
     fn begin(broker: Arc<Broker>, watched: Watched) -> Self {
-        Self(tokio::spawn(async move { watch(&broker, &watched).await }))
+        Self(tokio::spawn(async move { watch(broker, watched).await }))
     }
 }
 
@@ -96,16 +97,6 @@ fn neighbours(image: &ClusterImage, me: BrokerId, listener: Option<&str>) -> Vec
         .collect()
 }
 
-/// Where other brokers reach `broker`: its endpoint of that listener, else its first one.
-fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
-    let named = listener.and_then(|name| {
-        broker.endpoints.iter().find(|endpoint| endpoint.listener.eq_ignore_ascii_case(name))
-    });
-    let endpoint = named.or_else(|| broker.endpoints.first())?;
-    let (host, port) = (&endpoint.host, endpoint.port);
-    Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
-}
-
 /// What became of a broker whose connection was closed.
 #[derive(Debug)]
 enum After {
@@ -118,7 +109,7 @@ enum After {
 }
 
 /// Watches one lifetime, for as long as it stands in the image.
-async fn watch(broker: &Broker, watched: &Watched) {
+async fn watch(broker: Arc<Broker>, watched: Watched) {
     let mut connected = None;
     loop {
         let peer = match connected.take() {
@@ -134,7 +125,11 @@ async fn watch(broker: &Broker, watched: &Watched) {
                     connected = Some(peer);
                     continue;
                 }
-                After::Refused => judge(broker, watched).await,
+                // In a task of its own: this one ends when the image shows what came of it.
+                After::Refused => {
+                    let judged = tokio::spawn(judge(Arc::clone(&broker), watched.clone()));
+                    let _ = judged.await;
+                }
                 After::Silent => {}
             }
         }
@@ -158,7 +153,7 @@ async fn knock(address: &str) -> After {
 }
 
 /// Ends the session of a dead broker, if that is not known already, or its own business.
-async fn judge(broker: &Broker, watched: &Watched) {
+async fn judge(broker: Arc<Broker>, watched: Watched) {
     let entry = watched.entry;
     for _ in 0..END_TRIES {
         let image = broker.image();
@@ -170,7 +165,7 @@ async fn judge(broker: &Broker, watched: &Watched) {
         if !broker.metadata().is_fenced() {
             match broker.metadata().end_session_of(entry).await {
                 Ok(true) => {
-                    broker.elections().sessions_ended.fetch_add(1, Ordering::Relaxed);
+                    numbers::session_ended();
                     warn!(
                         dead = %entry.id, broker_epoch = %entry.epoch, address = watched.address,
                         "broker is dead: its connection closed and its port refuses; its session is ended"
@@ -195,7 +190,7 @@ impl Broker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::image::Endpoint;
+    use crate::metadata::image::{BrokerImage, Endpoint};
     use crate::types::BrokerEpoch;
 
     fn broker(id: i32, endpoints: &[(&str, &str, u16)]) -> Arc<BrokerImage> {

@@ -239,7 +239,7 @@ fn shard_of((topic, partition): Key, fetchers: usize) -> usize {
 }
 
 /// Where other brokers reach `broker`: its endpoint of that listener, else its first one.
-fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
+pub(super) fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
     let named = listener.and_then(|name| {
         broker.endpoints.iter().find(|endpoint| endpoint.listener.eq_ignore_ascii_case(name))
     });
