@@ -47,8 +47,16 @@ pub async fn idle(partitions: i32) -> Vec<Mark> {
     let cpu = pids.iter().zip(before).map(|(&pid, before)| (cpu_seconds(pid) - before) / watched * 100.0);
     let memory = pids.iter().map(|&pid| anonymous_mib(pid));
     vec![
-        Mark { name: "10,000 idle partitions (RF 3): CPU of each broker", unit: "% of a core", runs: cpu.collect() },
-        Mark { name: "10,000 idle partitions (RF 3): memory of each broker", unit: "MiB", runs: memory.collect() },
+        Mark {
+            name: "10,000 idle partitions (RF 3): CPU of each broker",
+            unit: "% of a core",
+            runs: cpu.collect(),
+        },
+        Mark {
+            name: "10,000 idle partitions (RF 3): memory of each broker",
+            unit: "MiB",
+            runs: memory.collect(),
+        },
     ]
 }
 
@@ -56,8 +64,12 @@ pub async fn idle(partitions: i32) -> Vec<Mark> {
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
     let after_name = stat.rsplit_once(')').expect("Linux tells it").1;
-    let fields: Vec<f64> =
-        after_name.split_whitespace().skip(11).take(2).map(|field| field.parse().expect("a number")).collect();
+    let fields: Vec<f64> = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse().expect("a number"))
+        .collect();
     fields.iter().sum::<f64>() / 100.0
 }
 

@@ -10,6 +10,7 @@ use super::meta::MetaCommand;
 use super::perf::PerfCommand;
 use super::topic::TopicCommand;
 use super::version::VersionArgs;
+use super::why::WhyArgs;
 
 /// The first screen: at most 24 lines of 80 columns (a test holds it to that, and to naming every command).
 const FIRST_SCREEN: &str = "\
@@ -23,16 +24,15 @@ Run a broker
 Use a cluster: any Kafka broker will do
   topic    create, list, describe, alter, delete, produce, consume, trim
   group    list, describe, lag, seek, delete
-  cluster  brokers and health on one screen
+  cluster  brokers and health on one screen; drain, unregister
   perf     measure a broker: produce, consume, e2e
 Look inside
   config   configuration keys: list, explain, check, show
   log      segment files: dump, verify
   meta     metadata in etcd: get, watch
+  why      a partition: who leads it, who is in sync, who changed it and why
   version  what this program is
-Options
-  -h, --help     this screen; with a command its options and examples
-  -V, --version  the version
+Options: -h, --help (with a command: its options and examples); -V, --version
 Try: ketcd dev, and in another terminal: ketcd topic create hello -p 3
      echo hi | ketcd topic produce hello; ketcd topic consume hello --from start
 Exit: 0 done, 1 failed, 2 usage, 69 unreachable, 70 bug, 75 try later, 78 config
@@ -83,6 +83,8 @@ pub enum Command {
     /// Metadata in etcd, decoded
     #[command(subcommand)]
     Meta(MetaCommand),
+    /// Who leads a partition, who is in sync, who changed it last and why
+    Why(WhyArgs),
     /// What this program is
     Version(VersionArgs),
 }

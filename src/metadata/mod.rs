@@ -192,7 +192,7 @@ impl Metadata {
             session,
             cell,
             counters,
-            producer_ids: Arc::new(ProducerIds::new(state_file)),
+            producer_ids: Arc::new(ProducerIds::new(state_file, accept_rollback)),
             audit,
             audit_dropped,
             audit_closing,
@@ -340,6 +340,15 @@ impl Metadata {
     pub async fn delete_topic(&self, topic: TopicId) -> Result<i64, MetadataError> {
         let admin = self.0.admin.clone();
         self.run(async move { admin.delete_topic(topic).await }).await?
+    }
+
+    /// Says that this broker has no log of a topic that is being deleted; said twice it does no harm.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`].
+    pub async fn note_topic_removed(&self, topic: TopicId) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.note_topic_removed(topic).await }).await?
     }
 
     /// Ends a topic's deletion once all brokers removed its logs. Only the controller can; said twice it does no harm.

@@ -54,6 +54,7 @@ pub fn in_progress(state: &PartitionImage) -> bool {
 struct Draft<'i> {
     image: &'i ClusterImage,
     state: PartitionImage,
+    before: LeaderEpoch,
     min_insync_replicas: usize,
     relies_on: Vec<Reliance>,
 }
@@ -66,7 +67,8 @@ impl<'i> Draft<'i> {
         min_insync_replicas: usize,
     ) -> Result<Self, Refusal> {
         let state = state_of(image, topic, partition).ok_or(Refusal::NoPartition)?.clone();
-        Ok(Self { image, state, min_insync_replicas, relies_on: Vec::new() })
+        let before = state.leader_epoch;
+        Ok(Self { image, state, before, min_insync_replicas, relies_on: Vec::new() })
     }
 
     /// Takes `leaving` out of replicas, ISR and ELR. The leader epoch grows (rule E1); a leader that leaves is replaced.
@@ -93,7 +95,8 @@ impl<'i> Draft<'i> {
             self.state.leader = Some(ReplicaEntry { id: live.id, epoch: live.epoch });
         }
         self.relies_on.extend(members::intact(isr.iter().chain(&elr)));
-        self.state.leader_epoch = LeaderEpoch(self.state.leader_epoch.get().saturating_add(1));
+        // By one, however many steps make the change.
+        self.state.leader_epoch = LeaderEpoch(self.before.get().saturating_add(1));
         self.state.last_known_leader = self.state.last_known_leader.filter(stays);
         self.state.replicas = replicas;
         self.state.isr = isr;

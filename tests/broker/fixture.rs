@@ -70,6 +70,11 @@ impl OwnBroker {
         &self.node
     }
 
+    /// Where its embedded store is reached.
+    pub fn etcd(&self) -> String {
+        self.node.etcd_endpoint().expect("a broker with a store of its own")
+    }
+
     pub async fn stop(self) {
         tokio::time::timeout(DEADLINE, self.node.stop()).await.expect("the broker stops");
     }

@@ -277,10 +277,7 @@ impl Cluster {
             let leased = keys.iter().filter(|(_, lease)| *lease != 0).count();
             let immortal = live.iter().chain(&candidates).filter(|(_, lease)| *lease == 0).count();
             let brokers = self.nodes.len();
-            if live.len() == brokers
-                && candidates.len() == brokers
-                && leased == 2 * brokers
-                && immortal == 0
+            if live.len() == brokers && candidates.len() == brokers && leased == 2 * brokers && immortal == 0
             {
                 return;
             }

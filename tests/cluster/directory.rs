@@ -104,12 +104,7 @@ struct Asking {
 }
 
 impl Directory {
-    pub fn new(
-        bootstraps: &[String],
-        topic: &str,
-        patience: Duration,
-        history: &Arc<History>,
-    ) -> Arc<Self> {
+    pub fn new(bootstraps: &[String], topic: &str, patience: Duration, history: &Arc<History>) -> Arc<Self> {
         Arc::new(Self {
             bootstraps: bootstraps.to_vec(),
             topic: topic.to_owned(),
@@ -170,7 +165,8 @@ impl Directory {
             let before = known.partitions.get(number);
             if let Some(before) = before.filter(|before| before.epoch > partition.epoch) {
                 *partition = before.clone();
-            } else if before.is_none_or(|before| before.leader != partition.leader || before.epoch != partition.epoch)
+            } else if before
+                .is_none_or(|before| before.leader != partition.leader || before.epoch != partition.epoch)
             {
                 let op = Op::Leader { partition: *number, leader: partition.leader, epoch: partition.epoch };
                 self.history.note("directory", op);

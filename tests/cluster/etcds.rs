@@ -120,7 +120,11 @@ impl Etcds {
             let options = GetOptions::new().with_prefix();
             let asked = tokio::time::timeout(Duration::from_secs(5), client.get(prefix, Some(options))).await;
             if let Ok(Ok(answer)) = asked {
-                return answer.kvs().iter().map(|kv| (kv.key_str().unwrap().to_owned(), kv.lease())).collect();
+                return answer
+                    .kvs()
+                    .iter()
+                    .map(|kv| (kv.key_str().unwrap().to_owned(), kv.lease()))
+                    .collect();
             }
         }
         panic!("etcd does not answer");
@@ -157,7 +161,8 @@ impl Etcds {
     }
 
     fn spawn(&mut self, number: usize) -> Result<(), String> {
-        let all: Vec<_> = self.members.iter().map(|member| format!("{}={}", member.name, member.peer)).collect();
+        let all: Vec<_> =
+            self.members.iter().map(|member| format!("{}={}", member.name, member.peer)).collect();
         let member = &mut self.members[number];
         let log = std::fs::File::options()
             .create(true)

@@ -186,7 +186,11 @@ impl Load {
         self.senders_stop().await;
         if let Some(agent) = &mut self.agent {
             agent.tell("stop");
-            assert!(agent.done("stop", PATIENCE * 3).await, "librdkafka does not stop: {:?}", self.history.errors());
+            assert!(
+                agent.done("stop", PATIENCE * 3).await,
+                "librdkafka does not stop: {:?}",
+                self.history.errors()
+            );
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
@@ -212,7 +216,8 @@ impl Load {
         }
         self.note_view(cluster).await;
         let entries = self.history.entries();
-        let report = tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
+        let report =
+            tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
         eprintln!("{report}whole after {whole:?}, drained and checked in {:?}", begun.elapsed());
         if !report.violations.is_empty() {
             panic!("{report}{}", self.kept());

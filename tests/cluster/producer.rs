@@ -211,11 +211,14 @@ impl Producer {
                 Err(_) => return Attempt::Refused(ErrorCode::NetworkException),
             }
         }
-        let data = PartitionProduceData::default().with_index(self.partition).with_records(Some(batch.clone()));
+        let data =
+            PartitionProduceData::default().with_index(self.partition).with_records(Some(batch.clone()));
         let topic = TopicName(text(&self.directory.topic));
         let topic = TopicProduceData::default().with_name(topic).with_partition_data(vec![data]);
-        let request =
-            ProduceRequest::default().with_acks(-1).with_timeout_ms(ACK_TIMEOUT_MS).with_topic_data(vec![topic]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(ACK_TIMEOUT_MS)
+            .with_topic_data(vec![topic]);
         let (_, peer) = self.peer.as_mut().expect("just connected");
         let answer = match peer.call_at(&request, PRODUCE_VERSION).await {
             Ok(answer) => answer,

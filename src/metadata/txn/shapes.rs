@@ -295,6 +295,7 @@ mod tests {
             assignment: vec![vec![BrokerId(1)]; 3],
             epochs: vec![EpochsFrom { from: 0, brokers: vec![] }],
             deleting,
+            remaining: vec![],
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ketcd::metadata::ConnectionOptions;
@@ -63,7 +64,7 @@ impl Brokers {
             all.push("auto.leader.rebalance.enable=false".to_owned());
             all.extend(settings.iter().map(ToString::to_string));
             let all: Vec<&str> = all.iter().map(String::as_str).collect();
-            let mut node = Node::broker(&data.path().join(format!("{id}")), &etcd.endpoint(), &all);
+            let mut node = Node::broker(&data.path().join(id.to_string()), &etcd.endpoint(), &all);
             node.spawn();
             nodes.insert(id, node);
         }
@@ -88,6 +89,11 @@ impl Brokers {
         self.nodes[&id].bootstrap()
     }
 
+    /// Where a broker keeps its logs.
+    pub fn data_of(&self, id: i32) -> PathBuf {
+        self.data.path().join(id.to_string())
+    }
+
     pub fn kill(&mut self, id: i32) {
         self.at(id).kill();
     }
@@ -109,6 +115,12 @@ impl Brokers {
             .into_iter()
             .map(|entry| (entry.key, entry.value.unwrap_or_default(), entry.create_revision))
             .collect()
+    }
+
+    /// Deletes a registration, as whoever thinks that the broker is dead would.
+    pub async fn end_session(&self, id: i32) {
+        let mut client = etcd_client::Client::connect([self.etcd.endpoint()], None).await.unwrap();
+        client.delete(format!("/ketcd/ketcd/brokers/live/{id}"), None).await.unwrap();
     }
 
     /// Ids of the registered brokers.
@@ -221,7 +233,6 @@ impl Brokers {
                 assert!(!output.contains(bad), "broker {id} says {bad:?}:\n{output}");
             }
         }
-        assert!(self.data.path().exists());
     }
 }
 
