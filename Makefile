@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build dist test lint unit metadata broker process clients groups-long peers bench clean build-needs etcd
+.PHONY: help run build dist test lint unit metadata broker process clients groups-long cluster chaos peers bench bench-failover clean build-needs etcd
 
 CARGO ?= cargo
 SETUP := tests/setup
@@ -14,7 +14,7 @@ SKIP_LOG := $(CURDIR)/target/skipped.log
 RUN_CARGO_TEST := KETCD_SKIP_LOG=$(SKIP_LOG) $(CARGO) test --no-fail-fast
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: build ## Build the release binary and start a broker on 127.0.0.1:9092 (RUN_ARGS="--port 9093" for more)
 	@exec target/release/ketcd dev $(RUN_ARGS)
@@ -51,6 +51,16 @@ clients: build-needs peers ## Real clients and Apache Kafka's tools against the 
 groups-long: build-needs peers ## Groups of real clients, ten times as many kills, deaths and rebalances
 	KETCD_TEST_LONG=1 $(RUN_CARGO_TEST) --test clients -- groups::many groups::broker_dies
 
+cluster: build-needs etcd ## Three real brokers and a real etcd, killed, paused, cut off, stopped under load; one checker
+	@$(SETUP)/python.sh
+	$(RUN_CARGO_TEST) --test cluster
+
+chaos: build-needs etcd ## The same at random for as long as KETCD_CHAOS_{KILLS,PARTITIONS,PAUSES,OUTAGES,RECORDS,MINUTES,SEED} ask for
+	@$(SETUP)/python.sh
+	@KETCD_CHAOS_KILLS=$${KETCD_CHAOS_KILLS:-100} KETCD_CHAOS_PARTITIONS=$${KETCD_CHAOS_PARTITIONS:-40} \
+	KETCD_CHAOS_PAUSES=$${KETCD_CHAOS_PAUSES:-30} KETCD_CHAOS_OUTAGES=$${KETCD_CHAOS_OUTAGES:-10} \
+	KETCD_CHAOS_RECORDS=$${KETCD_CHAOS_RECORDS:-1000000} $(CARGO) test --release --test cluster -- --nocapture chaos
+
 peers: ## Install the clients and servers that the tests talk to
 	@for peer in kcat strace python node java kafka go; do $(SETUP)/$$peer.sh || exit 1; done
 
@@ -59,6 +69,9 @@ etcd:
 
 bench: build-needs ## The criterion benches
 	$(CARGO) bench --locked
+
+bench-failover: build-needs etcd ## How long nothing is acknowledged at a fault, and what many partitions cost (three brokers)
+	$(CARGO) bench --locked --bench failover
 
 clean: ## Remove what was built (not what was installed)
 	$(CARGO) clean

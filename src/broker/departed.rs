@@ -41,21 +41,25 @@ pub async fn remove(broker: &Broker, partitions: Vec<Arc<Partition>>) {
     }
 }
 
-/// At start: deletes logs on the disk of partitions that were moved away while this broker was not there.
+/// At start: deletes logs on the disk of partitions that were moved away, and of topics whose deletion began, while this broker was
+/// not there.
 pub fn remove_unopened(broker: &Broker, image: &ClusterImage) {
     let me = broker.id();
     for found in broker.log_dirs().partitions_on_disk() {
-        let topic = found.topic_id.and_then(|id| image.topics.get(&id)).filter(|topic| !topic.deleting);
+        let Some(topic) = found.topic_id.and_then(|id| image.topics.get(&id)) else { continue };
         let index = usize::try_from(found.partition.partition).ok();
-        let state = topic.zip(index).and_then(|(topic, index)| topic.partitions.get(index));
+        let state = index.and_then(|index| topic.partitions.get(index));
         // A log on the disk was used under a record, or the lack of one, that named this broker.
-        if !state.is_some_and(|state| takes_away(state, me, PartitionEpoch(0))) {
+        let moved = state.is_some_and(|state| takes_away(state, me, PartitionEpoch(0)));
+        if !topic.deleting && !moved {
             continue;
         }
         match broker.log_dirs().delete_unopened(&found.partition) {
-            Ok(()) => info!(partition = %found.partition, "replica was moved away: its log is removed"),
+            Ok(()) => {
+                info!(partition = %found.partition, deleted = topic.deleting, "log of a replica that is not here any more is removed")
+            }
             Err(cause) => {
-                error!(partition = %found.partition, %cause, "log of a replica that was moved away cannot be removed");
+                error!(partition = %found.partition, %cause, "log of a replica that is not here any more cannot be removed");
             }
         }
     }

@@ -99,7 +99,7 @@ impl Broker {
         match kind {
             ElectionKind::Preferred => prefer(image, topic, ask.partition, state, min_insync_replicas),
             ElectionKind::Unclean => {
-                if !election::is_vacant(image, state) {
+                if is_not_needed(image, kind, state) {
                     return Err(ElectError::NotNeeded);
                 }
                 let rules = ElectionRules { min_insync_replicas, unclean: true };
@@ -112,9 +112,9 @@ impl Broker {
 /// Whether the partition has the leader that an election of this kind would want: not even told of when all are asked for.
 #[must_use]
 pub fn is_not_needed(image: &ClusterImage, kind: ElectionKind, state: &PartitionImage) -> bool {
-    let vacant = election::is_vacant(image, state);
-    let preferred = state.leader.map(|leader| leader.id) == state.replicas.first().copied();
-    !vacant && (kind == ElectionKind::Unclean || preferred)
+    let leader = election::leader_now(image, state);
+    let preferred = leader == state.replicas.first().copied();
+    leader.is_some() && (kind == ElectionKind::Unclean || preferred)
 }
 
 fn prefer(

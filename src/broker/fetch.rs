@@ -88,8 +88,14 @@ pub enum FetchError {
 
 /// Reads `partitions` in their order within the limits of `params`, waiting once for `min_bytes`.
 ///
-/// Answers early on any error and when a partition changes its role, as Kafka. Cost without waiting: one lookup and one read each.
-pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: FetchParams) -> Vec<Fetched> {
+/// Answers early on any error and when a partition changes its role, as Kafka, and when `superseded` ends. Cost without waiting: one
+/// lookup and one read each.
+pub async fn fetch(
+    broker: &Broker,
+    partitions: Vec<FetchPartition>,
+    params: FetchParams,
+    superseded: impl Future<Output = ()>,
+) -> Vec<Fetched> {
     let resolved: Vec<_> = partitions
         .into_iter()
         .map(|asked| {
@@ -102,7 +108,7 @@ pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: Fet
         return fetched;
     }
     let deadline = tokio::time::sleep(params.max_wait);
-    tokio::pin!(deadline);
+    tokio::pin!(deadline, superseded);
     loop {
         let parked = Parked::new(&resolved, lacking_bytes(&fetched, params), params.follower.is_some());
         if !grew(&resolved, &fetched, params) {
@@ -110,6 +116,9 @@ pub async fn fetch(broker: &Broker, partitions: Vec<FetchPartition>, params: Fet
                 biased;
                 () = Waiting(Arc::clone(&parked.wait)) => {}
                 () = &mut deadline => {
+                    return read_all(&resolved, params).await.0;
+                }
+                () = &mut superseded => {
                     return read_all(&resolved, params).await.0;
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! [`Broker`] is what handlers reach through: the metadata, the partitions that this broker holds, the fetch sessions, the
 //! configuration. [`reconcile`] turns changes of the image into opened logs and roles; [`fetch`] reads many partitions at once and
-//! waits; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs; [`elect`] wins leaderships and
+//! waits; [`fetcher`] fetches as a follower; [`sessions`] keeps fetch sessions (KIP-227); [`groups`] gives the group coordinator its logs; [`elect`] wins leaderships and
 //! hands them over.
 //!
 //! Read first: [`Broker`], then [`reconcile`].
@@ -13,12 +13,15 @@ pub mod departed;
 pub mod elect;
 pub mod elections;
 pub mod fetch;
+pub mod fetcher;
 pub mod groups;
+pub mod internal;
 pub mod isr;
 pub mod lag;
 pub mod partitions;
 pub mod reassignments;
 pub mod reconcile;
+pub mod rollback;
 pub mod rounds;
 pub mod seen;
 pub mod sessions;
@@ -48,6 +51,7 @@ pub struct Broker {
     sessions: sessions::FetchSessions,
     groups: Arc<GroupCoordinator>,
     attention: Arc<Attention>,
+    fetchers: fetcher::Fetchers,
     creating: groups::Creating,
     elections: elect::Elections,
     clock: Clock,
@@ -60,6 +64,7 @@ impl Broker {
     #[must_use]
     pub fn new(config: Arc<Config>, metadata: Metadata, log_dirs: Arc<LogDirs>, clock: Clock) -> Arc<Self> {
         let groups = groups::coordinator(&config.broker().groups, metadata.image(), clock.clone());
+        let fetchers = fetcher::Fetchers::new(metadata.broker_id(), config.broker().replication.clone());
         let slots = config.broker().max_incremental_fetch_session_cache_slots;
         Arc::new(Self {
             config,
@@ -69,6 +74,7 @@ impl Broker {
             sessions: sessions::FetchSessions::new(slots),
             groups,
             attention: Arc::default(),
+            fetchers,
             creating: groups::Creating::default(),
             elections: elect::Elections::default(),
             clock,
@@ -136,6 +142,12 @@ impl Broker {
         &self.attention
     }
 
+    /// What keeps replicas equal to their leaders'.
+    #[must_use]
+    pub const fn fetchers(&self) -> &fetcher::Fetchers {
+        &self.fetchers
+    }
+
     /// Who leads a partition that this broker does not hold, as the refusal to tell; `None` if there is no such partition.
     #[must_use]
     pub fn held_elsewhere_by_id(&self, topic: TopicId, index: i32) -> Option<PartitionError> {
@@ -198,6 +210,7 @@ impl Broker {
 
     /// Steps down from every partition, so that no further append is taken.
     pub fn step_down(&self) {
+        self.fetchers.stop();
         self.groups.step_down();
         for topic in self.partitions.topics() {
             for partition in topic.partitions() {

@@ -10,12 +10,12 @@ use tracing::{error, info, warn};
 
 use super::{Broker, Topic, departed, groups};
 use crate::config::TopicConfig;
-use crate::controller::housekeeping;
+use crate::controller::housekeeping::{self, Ending};
 use crate::log::Step;
 use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry, TopicImage};
 use crate::replication::leader::Rules;
 use crate::replication::{Applied, Partition};
-use crate::types::{BrokerEpoch, BrokerId, TopicId, TopicPartition};
+use crate::types::{BrokerEpoch, BrokerId, TopicPartition};
 
 /// Pause before a deletion that etcd refused is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
         broker: Arc::clone(&broker),
         seen: Arc::default(),
         me: ReplicaEntry { id: BrokerId(-1), epoch: BrokerEpoch(0) },
-        finishing: Vec::new(),
+        endings: Vec::new(),
     };
     loop {
         let image = Arc::clone(&images.borrow_and_update());
@@ -40,7 +40,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
                     return;
                 }
             }
-            () = finish_deletions(&broker, &mut reconciler.finishing) => {}
+            () = say_endings(&broker, &mut reconciler.endings) => {}
         }
     }
 }
@@ -50,7 +50,7 @@ struct Reconciler {
     seen: Arc<ClusterImage>,
     /// This broker's lifetime when `seen` was carried out.
     me: ReplicaEntry,
-    finishing: Vec<TopicId>,
+    endings: Vec<Ending>,
 }
 
 impl Reconciler {
@@ -62,6 +62,7 @@ impl Reconciler {
         let others_changed =
             me != self.me || self.seen.intact != image.intact || !same_brokers(&self.seen, image);
         self.me = me;
+        self.broker.fetchers().set_brokers(image, me);
         let defaults_changed = self.defaults_changed(image, me);
         if defaults_changed {
             let dynamic = self.broker.dynamic(image);
@@ -101,14 +102,16 @@ impl Reconciler {
             removed.iter().filter_map(|id| self.broker.partitions.topic_by_id(*id)).collect();
         removed.append(&mut without);
         self.broker.partitions.change(put, &removed);
-        groups::carry_out(&self.broker.groups, &self.broker.partitions, image);
+        groups::carry_out(&self.broker, image);
         for topic in &gone {
             self.remove_logs(topic).await;
         }
         departed::remove(&self.broker, moved_away).await;
-        self.finishing = housekeeping::deletions_to_finish(image, me.id, |id| {
-            self.broker.partitions.topic_by_id(id).is_none()
-        });
+        if self.seen.revision == 0 {
+            departed::remove_unopened(&self.broker, image);
+        }
+        self.endings =
+            housekeeping::endings(image, me.id, |id| self.broker.partitions.topic_by_id(id).is_none());
         self.seen = Arc::clone(image);
         self.broker.applied.send_replace(image.revision);
     }
@@ -143,13 +146,15 @@ impl Reconciler {
             let opened = known.or_else(|| {
                 let name = TopicPartition::new(source.name.clone(), index);
                 match self.broker.log_dirs.open_log(&name, source.id, Arc::clone(&config)) {
-                    Ok(log) => Some(Partition::new(
-                        name,
-                        source.id,
-                        log,
-                        self.broker.clock().clone(),
-                        Arc::clone(self.broker.attention()),
-                    )),
+                    Ok(log) => {
+                        let clock = self.broker.clock().clone();
+                        let attention = Arc::clone(self.broker.attention());
+                        let partition = Partition::new(name, source.id, log, clock, attention);
+                        if self.broker.broker_config().etcd.accept_rollback {
+                            partition.accept_rollback();
+                        }
+                        Some(partition)
+                    }
                     Err(cause) => {
                         error!(partition = %name, %cause, "partition cannot be opened: it is offline here");
                         None
@@ -174,11 +179,11 @@ impl Reconciler {
             lag_max: self.broker.broker_config().replication.lag_max,
         };
         for (index, state) in (0..).zip(&topic.partitions) {
-            if let Some(partition) = held.partition(index)
-                && partition.apply(&Applied { state, image, me, rules })
-            {
+            let Some(partition) = held.partition(index) else { continue };
+            if partition.apply(&Applied { state, image, me, rules }) {
                 begin_in_background(partition);
             }
+            self.broker.fetchers().look(partition, state);
         }
     }
 
@@ -221,15 +226,19 @@ fn same_entry(a: Option<&Arc<BTreeMap<String, String>>>, b: Option<&Arc<BTreeMap
     }
 }
 
-/// As controller, drops the records of topics whose logs are gone. Never returns while there is nothing to do.
-async fn finish_deletions(broker: &Broker, topics: &mut Vec<TopicId>) {
-    while let Some(id) = topics.last().copied() {
-        match broker.metadata().finish_topic_deletion(id).await {
+/// Says what is due about deleted topics: that their logs are gone here and, as controller, everywhere. Never returns.
+async fn say_endings(broker: &Broker, endings: &mut Vec<Ending>) {
+    while let Some(ending) = endings.last().copied() {
+        let said = match ending {
+            Ending::Removed(id) => broker.metadata().note_topic_removed(id).await,
+            Ending::Finish(id) => broker.metadata().finish_topic_deletion(id).await,
+        };
+        match said {
             Ok(_) => {
-                topics.pop();
+                endings.pop();
             }
             Err(cause) => {
-                warn!(%id, %cause, "deletion of a topic could not be finished: trying again");
+                warn!(?ending, %cause, "deletion of a topic could not be finished: trying again");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }

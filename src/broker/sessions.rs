@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::log::ReadCursor;
 use crate::types::{LeaderEpoch, Offset, TopicId, random};
 
@@ -58,8 +60,8 @@ pub struct FetchPartition {
 pub struct Session {
     /// Named by id (v13+) or by name: a session cannot change that.
     pub uses_ids: bool,
-    /// Epoch that the next request must carry.
-    epoch: i32,
+    /// Epoch that the next request must carry. Watched by a request that waits: the next one ends its wait.
+    epoch: watch::Sender<i32>,
     partitions: Vec<FetchPartition>,
     places: HashMap<(TopicKey, i32), usize>,
     /// Where serving starts, so that a busy partition does not starve those behind it.
@@ -170,6 +172,24 @@ impl SessionContext {
         }
     }
 
+    /// Ends when the client has sent the next request of the session: it wants the answer to this one now. Ask before any other
+    /// request of the session is begun.
+    pub fn superseded(&self) -> impl Future<Output = ()> + Send + use<> {
+        let next = self.session().map(|session| {
+            let next = session.lock().unwrap_or_else(PoisonError::into_inner).epoch.subscribe();
+            let expected = *next.borrow();
+            (next, expected)
+        });
+        async move {
+            if let Some((mut next, expected)) = next
+                && next.wait_for(|epoch| *epoch != expected).await.is_ok()
+            {
+                return;
+            }
+            std::future::pending().await
+        }
+    }
+
     /// The session, if there is one.
     #[must_use]
     pub const fn session(&self) -> Option<&Arc<Mutex<Session>>> {
@@ -222,7 +242,8 @@ impl FetchSessions {
             if request.epoch < 0 || wanted.is_empty() || !make_room(&mut slots, self.slots_max, now) {
                 return Ok((SessionContext::Sessionless, wanted));
             }
-            let mut session = Session { uses_ids: request.uses_ids, epoch: 1, ..Session::default() };
+            let mut session =
+                Session { uses_ids: request.uses_ids, epoch: watch::Sender::new(1), ..Session::default() };
             wanted.iter().cloned().for_each(|partition| session.put(partition));
             let id = new_id(&slots);
             let session = Arc::new(Mutex::new(session));
@@ -234,13 +255,14 @@ impl FetchSessions {
         let shared = Arc::clone(&slot.session);
         drop(slots);
         let mut session = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if session.epoch != request.epoch {
-            return Err(SessionError::InvalidEpoch { got: request.epoch, expected: session.epoch });
+        let expected = *session.epoch.borrow();
+        if expected != request.epoch {
+            return Err(SessionError::InvalidEpoch { got: request.epoch, expected });
         }
         if session.uses_ids != request.uses_ids {
             return Err(SessionError::TopicIds);
         }
-        session.epoch = session.epoch.checked_add(1).unwrap_or(1);
+        session.epoch.send_replace(expected.checked_add(1).unwrap_or(1));
         for (topic, index) in forgotten {
             session.remove(topic, *index);
         }

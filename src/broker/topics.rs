@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Broker;
 use crate::config::{AlterError, validate_topic_configs};
 use crate::controller::placement::{self, Candidate, PlacementError};
-use crate::metadata::image::{ClusterImage, TopicImage};
+use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::metadata::{MetadataError, NewTopic};
 use crate::types::{BrokerId, InvalidTopicName, TopicId, TopicName, random};
 
@@ -156,7 +156,7 @@ impl Broker {
         }
         let factor = spec.replication_factor.unwrap_or(i32::from(config.default_replication_factor));
         let start = usize::try_from(random::below(1 << 16)).unwrap_or(0);
-        Ok(placement::place(&candidates(image), partitions, factor, start)?)
+        Ok(placement::place(&candidates(image, factor), partitions, factor, start)?)
     }
 
     /// Raises a topic to `count` partitions, the new ones placed as `added` says or by this broker.
@@ -214,13 +214,13 @@ impl Broker {
     }
 }
 
-fn candidates(image: &ClusterImage) -> Vec<Candidate> {
-    image
-        .brokers
-        .values()
-        .filter(|broker| !broker.draining)
-        .map(|broker| Candidate { id: broker.id, rack: broker.rack.clone() })
-        .collect()
+/// Who may take new replicas: those that take leaderships too, if they are enough.
+fn candidates(image: &ClusterImage, replicas: i32) -> Vec<Candidate> {
+    let (willing, draining): (Vec<_>, Vec<_>) =
+        image.brokers.values().filter(|live| !live.stopping).partition(|live| !live.draining);
+    let enough = usize::try_from(replicas).unwrap_or(0) <= willing.len();
+    let also = draining.into_iter().filter(|_| !enough);
+    willing.into_iter().chain(also).map(|live| Candidate { id: live.id, rack: live.rack.clone() }).collect()
 }
 
 fn colliding(image: &ClusterImage, name: &TopicName) -> Option<TopicName> {
@@ -237,7 +237,9 @@ fn added_replicas(
     added: i32,
     given: Option<Vec<Vec<BrokerId>>>,
 ) -> Result<Vec<Vec<BrokerId>>, TopicError> {
-    let factor = topic.partitions.first().map_or(1, |partition| partition.replicas.len());
+    // What only a reassignment adds does not count.
+    let kept = |partition: &PartitionImage| partition.replicas.len().saturating_sub(partition.adding.len());
+    let factor = topic.partitions.first().map_or(1, |partition| kept(partition).max(1));
     if let Some(given) = given {
         if usize::try_from(added).ok() != Some(given.len()) {
             return Err(TopicError::InvalidAssignment(format!(
@@ -252,7 +254,7 @@ fn added_replicas(
         return Ok(given);
     }
     let factor = i32::try_from(factor).unwrap_or(i32::MAX);
-    Ok(placement::place(&candidates(image), added, factor, topic.partitions.len())?)
+    Ok(placement::place(&candidates(image, factor), added, factor, topic.partitions.len())?)
 }
 
 /// A manual assignment: at least one partition, the same number of distinct live brokers in each.

@@ -10,6 +10,7 @@ use super::meta::MetaCommand;
 use super::perf::PerfCommand;
 use super::topic::TopicCommand;
 use super::version::VersionArgs;
+use super::why::WhyArgs;
 
 /// The first screen: at most 24 lines of 80 columns (a test holds it to that, and to naming every command).
 const FIRST_SCREEN: &str = "\
@@ -23,16 +24,15 @@ Run a broker
 Use a cluster: any Kafka broker will do
   topic    create, list, describe, alter, delete, produce, consume, trim
   group    list, describe, lag, seek, delete
-  cluster  brokers and health on one screen
+  cluster  brokers and health on one screen; drain, unregister
   perf     measure a broker: produce, consume, e2e
 Look inside
   config   configuration keys: list, explain, check, show
   log      segment files: dump, verify
   meta     metadata in etcd: get, watch
+  why      a partition: who leads it, who is in sync, who changed it and why
   version  what this program is
-Options
-  -h, --help     this screen; with a command its options and examples
-  -V, --version  the version
+Options: -h, --help (with a command: its options and examples); -V, --version
 Try: ketcd dev, and in another terminal: ketcd topic create hello -p 3
      echo hi | ketcd topic produce hello; ketcd topic consume hello --from start
 Exit: 0 done, 1 failed, 2 usage, 69 unreachable, 70 bug, 75 try later, 78 config
@@ -83,6 +83,8 @@ pub enum Command {
     /// Metadata in etcd, decoded
     #[command(subcommand)]
     Meta(MetaCommand),
+    /// Who leads a partition, who is in sync, who changed it last and why
+    Why(WhyArgs),
     /// What this program is
     Version(VersionArgs),
 }
@@ -93,6 +95,7 @@ pub enum Command {
 Examples:
   ketcd dev
   ketcd dev --port 19092 --ephemeral
+  ketcd dev --nodes 3
   ketcd dev --data /tmp/k --set auto.create.topics.enable=false --set log.retention.hours=1")]
 pub struct DevArgs {
     /// Port for Kafka clients; admin takes P+100, the metadata store P+200; 0 lets the system choose all three [default: 9092]
@@ -101,6 +104,9 @@ pub struct DevArgs {
     /// Directory of the data; reused if it is there [default: ./ketcd-data]
     #[arg(long, value_name = "DIR", env = "KETCD_DATA")]
     pub data: Option<std::path::PathBuf>,
+    /// Run a cluster of N nodes, each a process of its own, on ports P, P+1, ...; data in ./ketcd-cluster unless --data says else
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(super::nodes::NODES_MAX)))]
+    pub nodes: Option<u8>,
     /// Keep nothing: the data is gone when the broker stops
     #[arg(long, conflicts_with = "data")]
     pub ephemeral: bool,

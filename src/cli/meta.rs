@@ -105,7 +105,8 @@ impl MetaCommand {
 }
 
 impl EtcdArgs {
-    fn inspector(&self) -> Outcome<Inspector> {
+    /// A reader of the cluster's keys.
+    pub(super) fn inspector(&self) -> Outcome<Inspector> {
         let endpoints =
             self.endpoints.split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty());
         let https = self.endpoints.contains("https://");
@@ -138,7 +139,8 @@ impl EtcdArgs {
         })
     }
 
-    fn error(&self, error: &MetadataError) -> CliError {
+    /// What to tell the user when etcd cannot be read.
+    pub(super) fn error(&self, error: &MetadataError) -> CliError {
         let exit = if matches!(error, MetadataError::Unreachable { .. }) {
             Exit::Unreachable
         } else {

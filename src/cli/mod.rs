@@ -16,12 +16,15 @@ pub mod meta;
 pub mod node;
 mod node_admin;
 mod node_groups;
+mod node_replication;
+pub mod nodes;
 pub mod offsets;
 pub mod output;
 pub mod perf;
 pub mod run;
 pub mod topic;
 pub mod version;
+pub mod why;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -68,6 +71,7 @@ fn dispatch(command: Command) -> Outcome {
         Command::Config(command) => command.run(),
         Command::Log(command) => command.run(),
         Command::Meta(command) => block_on(command.run()),
+        Command::Why(args) => block_on(why::run(args)),
         Command::Version(args) => version::run(args),
     }
 }

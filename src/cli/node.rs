@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
 use crate::broker::elect::{self, drain, evidence};
-use crate::broker::{Broker, control, departed, isr, reconcile, seen};
+use crate::broker::{Broker, control, internal, isr, reconcile, rollback, seen};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -34,8 +34,8 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 /// How long the first reconcile may take.
 const FIRST_RECONCILE: Duration = Duration::from_secs(60);
-/// `node.id` of a broker that has none set: one node needs no other.
-const DEFAULT_NODE_ID: BrokerId = BrokerId(0);
+/// `node.id` of a broker that carries its own metadata: it is alone.
+const LONE_NODE_ID: BrokerId = BrokerId(0);
 /// `storage.threads` where it is not set.
 const STORAGE_THREADS: usize = 4;
 /// Largest PEM file that is read.
@@ -62,14 +62,27 @@ impl Node {
         let config = Arc::new(config);
         let keys = config.broker();
         let clock = Clock::system();
-        let node_id = keys.node_id.unwrap_or(DEFAULT_NODE_ID);
+        let node_id = node_id(keys, &clock).await?;
         let log_dirs = Arc::new(open_log_dirs(&config, node_id, &clock)?);
         let bound = Bound::bind(server_options(keys, &clock))?;
         let (embedded, endpoints) = etcd(keys, &clock).await?;
-        let options = metadata_options(keys, node_id, endpoints, &log_dirs, bound.listeners(), &clock)?;
+        let registration = Registration {
+            node_id: Some(node_id),
+            directories: log_dirs.directories().iter().filter_map(|directory| directory.id).collect(),
+            incarnation: log_dirs.lifetime(),
+            data_may_be_lost: log_dirs.data_may_be_lost(),
+            ..registration(keys, bound.listeners())
+        };
+        let mut options = metadata_options(keys, endpoints, registration, &clock)?;
+        options.known_cluster_id = log_dirs.cluster_id();
+        options.vouched = log_dirs.vouched_lifetimes();
         let metadata = Metadata::connect(options).await?;
         log_dirs.set_cluster_id(&metadata.image().cluster_id)?;
         log_dirs.registered()?;
+        log_dirs.when_failed({
+            let metadata = metadata.clone();
+            move || metadata.note_data_lost()
+        });
         let broker = Broker::new(Arc::clone(&config), metadata, log_dirs, clock);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -82,8 +95,9 @@ impl Node {
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
         tasks.spawn(seen::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(control::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(rollback::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(internal::run(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
-        departed::remove_unopened(&broker, &broker.image());
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);
         let admin = match keys.admin_listen {
@@ -169,6 +183,24 @@ async fn prove_registrations(broker: Arc<Broker>, stop: CancellationToken) {
     }
 }
 
+/// The configured `node.id`, else the one that the data directories remember, else a new one that etcd gives out.
+async fn node_id(keys: &BrokerConfig, clock: &Clock) -> anyhow::Result<BrokerId> {
+    let known = match keys.node_id {
+        Some(id) => Some(id),
+        None => LogDirs::node_id_on_disk(&keys.log_dirs)?,
+    };
+    match (known, &keys.etcd.endpoints) {
+        (Some(id), _) => Ok(id),
+        (None, EtcdEndpoints::Embedded { .. }) => Ok(LONE_NODE_ID),
+        (None, EtcdEndpoints::Servers(endpoints)) => {
+            let options = metadata_options(keys, endpoints.clone(), registration(keys, &[]), clock)?;
+            let id = Metadata::choose_node_id(options).await?;
+            info!(node = %id, directory = %state_dir(keys).display(), "took a node.id, kept in meta.properties");
+            Ok(id)
+        }
+    }
+}
+
 fn open_log_dirs(config: &Config, node_id: BrokerId, clock: &Clock) -> anyhow::Result<LogDirs> {
     let keys = config.broker();
     let options = LogOptions {
@@ -229,25 +261,27 @@ fn state_dir(keys: &BrokerConfig) -> PathBuf {
     keys.log_dirs.first().cloned().unwrap_or_else(|| PathBuf::from("."))
 }
 
-fn metadata_options(
-    keys: &BrokerConfig,
-    node_id: BrokerId,
-    endpoints: Vec<String>,
-    log_dirs: &LogDirs,
-    listeners: &[BoundListener],
-    clock: &Clock,
-) -> anyhow::Result<MetadataOptions> {
-    let registration = Registration {
-        node_id: Some(node_id),
+/// How this broker registers, as far as its configuration says.
+fn registration(keys: &BrokerConfig, listeners: &[BoundListener]) -> Registration {
+    Registration {
+        node_id: None,
         host: sys::host::host_name(),
         endpoints: advertised(keys, listeners),
         rack: keys.rack.clone(),
-        directories: log_dirs.directories().iter().filter_map(|directory| directory.id).collect(),
+        directories: Vec::new(),
         incarnation: random::uuid(),
         boot_id: sys::host::boot_id().unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        data_may_be_lost: log_dirs.data_may_be_lost(),
-    };
+        data_may_be_lost: true,
+    }
+}
+
+fn metadata_options(
+    keys: &BrokerConfig,
+    endpoints: Vec<String>,
+    registration: Registration,
+    clock: &Clock,
+) -> anyhow::Result<MetadataOptions> {
     let mut connection = ConnectionOptions::new(endpoints);
     if let Some((user, password)) = &keys.etcd.credentials {
         connection.user = Some(user.clone());
@@ -258,7 +292,6 @@ fn metadata_options(
     options.prefix = Some(keys.etcd.prefix.clone());
     options.session_ttl = keys.etcd.session_ttl;
     options.start_timeout = keys.etcd.start_timeout;
-    options.known_cluster_id = log_dirs.cluster_id();
     options.accept_rollback = keys.etcd.accept_rollback;
     options.allow_kubernetes = keys.etcd.allow_kubernetes;
     options.clock = clock.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::node_groups;
+use super::{node_groups, node_replication};
 use crate::broker::Broker;
 use crate::server::Server;
 use crate::server::admin::{AdminSource, Check, Probe, VersionInfo};
@@ -46,15 +46,31 @@ impl NodeAdmin {
     /// Shown, and always well: an unready broker would turn an outage of change into one of service.
     fn etcd(&self) -> Check {
         let session = self.broker.metadata().session();
-        let detail = match (session.outage, session.why) {
-            (None, _) => "reachable".to_owned(),
-            (Some(outage), why) => format!(
-                "unreachable for {:.0} s ({}): produce and fetch go on, changes wait",
-                outage.as_secs_f64(),
-                why.unwrap_or_default()
+        let why = session.why.unwrap_or_default();
+        let detail = match (session.outage, session.fenced) {
+            (None, false) => "reachable".to_owned(),
+            (None, true) if why.is_empty() => {
+                "reachable; this broker's registration has ended and is being made anew".to_owned()
+            }
+            (None, true) => format!("not followed: {why}"),
+            (Some(outage), false) => format!(
+                "unreachable for {:.0} s ({why}): produce and fetch go on, changes wait",
+                outage.as_secs_f64()
+            ),
+            (Some(outage), true) => format!(
+                "unreachable for {:.0} s ({why}), longer than this broker's lease: produce with acks=all and fetch go on, \
+                 acks=0 and 1 are as etcd.outage.acks1 says, changes wait",
+                outage.as_secs_f64()
             ),
         };
         Check::new("etcd", true, detail)
+    }
+
+    /// Replicas that wait for an operator because etcd went back in time (rule E13): shown, and well as long as others serve.
+    fn rolled_back(&self) -> Option<Check> {
+        let count = rolled_back(&self.broker);
+        let told = "replicas know newer leader epochs than etcd, and wait for etcd.accept.rollback=true";
+        (count > 0).then(|| Check::new("epochs", true, format!("{count} {told}")))
     }
 
     fn directories(&self) -> Vec<Check> {
@@ -77,6 +93,7 @@ impl AdminSource for NodeAdmin {
             let mut checks = vec![self.live().await];
             if probe == Probe::Ready {
                 checks.push(self.etcd());
+                checks.extend(self.rolled_back());
                 checks.extend(self.directories());
             }
             checks
@@ -113,6 +130,7 @@ fn tell(scrape: &mut Scrape<'_>, broker: &Broker) {
     tell_directories(scrape, broker);
     tell_metadata(scrape, broker);
     node_groups::tell(scrape, broker);
+    node_replication::tell(scrape, broker);
     scrape.counter(
         "ketcd_sys_blocked_calls",
         "Calls on data threads that could have waited for a disk: anything but 0 is a defect",
@@ -139,11 +157,33 @@ fn tell_directories(scrape: &mut Scrape<'_>, broker: &Broker) {
     }
 }
 
+fn rolled_back(broker: &Broker) -> usize {
+    let accepted = broker.broker_config().etcd.accept_rollback;
+    let topics = broker.partitions().topics();
+    let partitions = topics.iter().flat_map(|topic| topic.partitions());
+    partitions.filter(|partition| !accepted && partition.rolled_back().is_some()).count()
+}
+
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point numbers")]
 fn tell_metadata(scrape: &mut Scrape<'_>, broker: &Broker) {
     let session = broker.metadata().session();
     let counters = broker.metadata().counters();
     scrape.gauge("ketcd_metadata_reachable", "1 while etcd answers", f64::from(u8::from(session.reachable)));
+    scrape.gauge(
+        "ketcd_metadata_outage_current_seconds",
+        "For how long etcd has not answered; 0 while it does",
+        session.outage.unwrap_or_default().as_secs_f64(),
+    );
+    scrape.gauge(
+        "ketcd_metadata_rolled_back_replicas",
+        "Replicas whose log knows newer leader epochs than etcd, which was restored",
+        rolled_back(broker) as f64,
+    );
+    scrape.gauge(
+        "ketcd_metadata_fenced",
+        "1 while others may act as if this broker were dead: its lease has run out",
+        f64::from(u8::from(session.fenced)),
+    );
     scrape.counter(
         "ketcd_metadata_outage_seconds",
         "Time without etcd since the start",

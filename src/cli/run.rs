@@ -29,21 +29,35 @@ const ETCD_PORT_OFFSET: u16 = 200;
 /// # Errors
 /// What to tell the user.
 pub fn dev(args: DevArgs) -> Outcome {
+    if let Some(count) = args.nodes.filter(|count| *count > 1) {
+        return super::nodes::dev(args, count);
+    }
     let begun = Clock::system().elapsed();
-    let scratch =
-        args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
-    let scratch = scratch.map_err(|error| {
-        CliError::failure(format!("no directory for the ephemeral data: {error}")).help("set TMPDIR")
-    })?;
+    let scratch = scratch_of(&args)?;
     let data = scratch.as_ref().map(|scratch| scratch.path().to_owned()).or(args.data);
     let mut options = load_options(Mode::Dev, None, args.set);
     options.flags = dev_flags(args.port, data.as_deref(), args.ephemeral)?;
     let config = load(&options, args.log_level)?;
     let data = config.broker().log_dirs.first().cloned().unwrap_or_default();
     let reused = sys::read::exists(&data.join("meta.properties"));
+    if !reused && sys::read::exists(&data.join("node-1.properties")) {
+        return Err(CliError::new(Exit::Config, "the directory holds the data of several nodes")
+            .at(data.display().to_string())
+            .help("as they were started: ketcd dev --nodes N --data DIR")
+            .help("or another directory: ketcd dev --data DIR"));
+    }
     run(config, |node| {
         let screen = DevScreen { node, data: &data, ephemeral: args.ephemeral, reused };
         screen.print((Clock::system().elapsed() - begun).as_secs_f64());
+    })
+}
+
+/// The directory of `--ephemeral`, which goes with what is returned.
+pub(super) fn scratch_of(args: &DevArgs) -> Outcome<Option<sys::scratch::Scratch>> {
+    let scratch =
+        args.ephemeral.then(|| sys::scratch::Scratch::new(&random::uuid().simple().to_string())).transpose();
+    scratch.map_err(|error| {
+        CliError::failure(format!("no directory for the ephemeral data: {error}")).help("set TMPDIR")
     })
 }
 
@@ -64,7 +78,7 @@ pub fn broker(args: BrokerArgs) -> Outcome {
     })
 }
 
-fn load_options(mode: Mode, file: Option<PathBuf>, set: Vec<(String, String)>) -> LoadOptions {
+pub(super) fn load_options(mode: Mode, file: Option<PathBuf>, set: Vec<(String, String)>) -> LoadOptions {
     let mut options = LoadOptions::from_process(mode, Arc::new(|path: &Path| sys::read::text(path)));
     options.file = file;
     options.set = set.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -101,7 +115,7 @@ fn dev_flags(port: Option<u16>, data: Option<&Path>, ephemeral: bool) -> Result<
     Ok(flags)
 }
 
-fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError> {
+pub(super) fn load(options: &LoadOptions, level: Option<String>) -> Result<Config, CliError> {
     let config = config::load(options).map_err(|errors| refuse(&errors))?;
     let keys = config.broker();
     let format = match keys.log_format {
@@ -132,14 +146,9 @@ fn run(config: Config, ready: impl FnOnce(&Node)) -> Outcome {
     sys::host::raise_limits();
     sys::sigbus::install()
         .map_err(|error| CliError::new(Exit::Internal, format!("no handler for SIGBUS: {error}")))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new(Exit::Internal, format!("no runtime: {error}")))?;
-    runtime.block_on(async {
-        let internal = |error: std::io::Error| CliError::new(Exit::Internal, format!("no signals: {error}"));
-        let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(internal)?;
+    on_this_thread(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_signals(&error))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_signals(&error))?;
         let node = tokio::select! {
             node = Node::start(config) => node.map_err(|error| start_error(&error))?,
             _ = terminate.recv() => return stopped_early("SIGTERM"),
@@ -156,6 +165,19 @@ fn run(config: Config, ready: impl FnOnce(&Node)) -> Outcome {
     })
 }
 
+/// Runs `task` on this thread.
+pub(super) fn on_this_thread(task: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Exit::Internal, format!("no runtime: {error}")))?;
+    runtime.block_on(task)
+}
+
+pub(super) fn no_signals(error: &std::io::Error) -> CliError {
+    CliError::new(Exit::Internal, format!("no signals: {error}"))
+}
+
 /// A start may wait for etcd: whoever ends it need not. Nothing was served, so nothing has to be closed in order.
 #[allow(clippy::unnecessary_wraps, reason = "an arm of the select in `run`")]
 fn stopped_early(signal: &str) -> Outcome {
@@ -164,7 +186,7 @@ fn stopped_early(signal: &str) -> Outcome {
 }
 
 /// Exit code and cure of a start that failed.
-fn start_error(error: &anyhow::Error) -> CliError {
+pub(super) fn start_error(error: &anyhow::Error) -> CliError {
     let text = format!("{error:#}");
     if let Some(metadata) = error.downcast_ref::<MetadataError>() {
         return match metadata {

@@ -35,5 +35,6 @@ pub(super) fn load_file(mut options: LoadOptions, name: &str, text: &str) -> Res
     load(&options)
 }
 
+mod compose;
 mod good;
 mod reports;

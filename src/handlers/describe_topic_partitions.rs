@@ -16,7 +16,9 @@ use kafka_protocol::messages::{
 };
 
 use super::endpoint::{Api, Handled, RequestContext};
-use super::wire::{TOPIC_OPERATIONS, broker_ids, entry_ids, is_internal, leader_id, text, topic_name};
+use super::wire::{
+    NONE, TOPIC_OPERATIONS, broker_ids, entry_ids, is_internal, leader_of, offline_replicas, text, topic_name,
+};
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::protocol::error::ErrorCode;
 use crate::types::TopicName;
@@ -120,17 +122,16 @@ fn one(
     index: i32,
     partition: &PartitionImage,
 ) -> DescribeTopicPartitionsResponsePartition {
-    let alive = partition.leader.is_some_and(|leader| image.brokers.contains_key(&leader.id));
-    let code = if alive { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
-    let offline = partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id));
+    let leader = leader_of(image, partition);
+    let code = if leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     DescribeTopicPartitionsResponsePartition::default()
         .with_error_code(code.code())
         .with_partition_index(index)
-        .with_leader_id(leader_id(partition))
+        .with_leader_id(leader.unwrap_or(kafka_protocol::messages::BrokerId(NONE)))
         .with_leader_epoch(partition.leader_epoch.get())
         .with_replica_nodes(broker_ids(partition.replicas.iter().copied()))
         .with_isr_nodes(entry_ids(&partition.isr))
         .with_eligible_leader_replicas(Some(entry_ids(&partition.elr)))
         .with_last_known_elr(Some(broker_ids(partition.last_known_leader)))
-        .with_offline_replicas(broker_ids(offline))
+        .with_offline_replicas(offline_replicas(image, partition))
 }

@@ -20,6 +20,7 @@ use super::reply::{CloseReason, Reply, Response};
 use super::wire::{leader_epoch, text};
 use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
 use crate::broker::sessions::{FetchPartition, ResumeAt, SessionContext, SessionRequest, TopicKey};
+use crate::log::ReadError;
 use crate::metadata::image::ReplicaEntry;
 use crate::protocol::fetch_body::{
     CurrentLeader, EpochEndOffset, FETCH_KEY, FetchResponse as FetchBody, FetchedPartition, FetchedTopic,
@@ -61,9 +62,10 @@ impl RawApi for Fetch {
                 return Reply::Now(encode(&context, &body));
             }
         };
+        let superseded = session.superseded();
         Reply::Later(Box::pin(async move {
-            let fetched = fetch::fetch(&context.broker, partitions, asked.params).await;
-            encode(&context, &respond(&context, &session, fetched, asked.params.read_committed))
+            let fetched = fetch::fetch(&context.broker, partitions, asked.params, superseded).await;
+            encode(&context, &respond(&context, &session, fetched, asked.params))
         }))
     }
 }
@@ -133,7 +135,7 @@ fn respond(
     context: &RequestContext,
     session: &SessionContext,
     fetched: Vec<Fetched>,
-    read_committed: bool,
+    params: FetchParams,
 ) -> FetchBody {
     let mut topics: Vec<FetchedTopic> = Vec::new();
     let mut places: BTreeMap<TopicKey, usize> = BTreeMap::new();
@@ -154,7 +156,7 @@ fn respond(
             topics.len() - 1
         });
         if let Some(topic) = topics.get_mut(place) {
-            topic.partitions.push(partition_of(context, one, read_committed, &mut leaders));
+            topic.partitions.push(partition_of(context, one, params, &mut leaders));
         }
     }
     metrics::fetched(bytes);
@@ -197,12 +199,12 @@ fn topic_of(key: &TopicKey) -> FetchedTopic {
 fn partition_of(
     context: &RequestContext,
     one: Fetched,
-    read_committed: bool,
+    params: FetchParams,
     leaders: &mut Vec<BrokerId>,
 ) -> FetchedPartition {
     let index = one.asked.index;
     match one.outcome {
-        Ok(data) => with_data(index, data, read_committed),
+        Ok(data) => with_data(index, data, params.read_committed),
         Err(error) => {
             let code = errors::of_fetch(&error);
             metrics::request_error(FETCH_KEY, code.code());
@@ -215,8 +217,23 @@ fn partition_of(
                     Some(CurrentLeader { leader_id: leader.get(), leader_epoch: epoch.get() });
                 leaders.push(*leader);
             }
+            if let Some((start, end)) = bounds(&error).filter(|_| params.follower.is_some()) {
+                partition.log_start_offset = start.get();
+                partition.high_watermark = end.get();
+            }
             partition
         }
+    }
+}
+
+/// Start and end of the log that a follower asked beyond: it must know both to go on (rule F8), and Kafka's has to ask ListOffsets.
+const fn bounds(error: &FetchError) -> Option<(Offset, Offset)> {
+    match error {
+        FetchError::OffsetOutOfRange { start, end, .. }
+        | FetchError::Partition(PartitionError::Read(ReadError::OffsetOutOfRange { start, end, .. })) => {
+            Some((*start, *end))
+        }
+        _ => None,
     }
 }
 

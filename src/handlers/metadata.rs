@@ -19,7 +19,7 @@ use super::endpoint::{Api, Handled, RequestContext};
 use super::errors;
 use super::wire::{
     CLUSTER_OPERATIONS, NONE, OPERATIONS_NOT_ASKED, TOPIC_OPERATIONS, broker_id, broker_ids, endpoint_of,
-    entry_ids, is_internal, leader_id, text, topic_name,
+    entry_ids, is_internal, leader_of, offline_replicas, text, topic_name,
 };
 use crate::broker::topics::{TopicError, TopicSpec};
 use crate::coordinator::runtime::OFFSETS_TOPIC;
@@ -190,15 +190,14 @@ fn describe_partition(
     index: i32,
     partition: &PartitionImage,
 ) -> MetadataResponsePartition {
-    let alive = partition.leader.is_some_and(|leader| image.brokers.contains_key(&leader.id));
-    let code = if alive { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
-    let offline = partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id));
+    let leader = leader_of(image, partition);
+    let code = if leader.is_some() { ErrorCode::None } else { ErrorCode::LeaderNotAvailable };
     MetadataResponsePartition::default()
         .with_error_code(code.code())
         .with_partition_index(index)
-        .with_leader_id(if alive { leader_id(partition) } else { kafka_protocol::messages::BrokerId(NONE) })
+        .with_leader_id(leader.unwrap_or(kafka_protocol::messages::BrokerId(NONE)))
         .with_leader_epoch(partition.leader_epoch.get())
         .with_replica_nodes(broker_ids(partition.replicas.iter().copied()))
         .with_isr_nodes(entry_ids(&partition.isr))
-        .with_offline_replicas(broker_ids(offline))
+        .with_offline_replicas(offline_replicas(image, partition))
 }

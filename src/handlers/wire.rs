@@ -7,8 +7,9 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::configs::broker_entity;
 use crate::coordinator::runtime::OFFSETS_TOPIC;
-use crate::metadata::image::{ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
+use crate::metadata::image::{ClusterImage, ConfigEntity, Endpoint, PartitionImage, ReplicaEntry};
 use crate::protocol::error::ErrorCode;
+use crate::replication::election;
 use crate::types::{BrokerId, LeaderEpoch, TopicName};
 
 /// "None" of leader ids and epochs on the wire.
@@ -44,9 +45,14 @@ pub fn entry_ids(entries: &[ReplicaEntry]) -> Vec<WireBrokerId> {
     broker_ids(entries.iter().map(|entry| entry.id))
 }
 
-/// The leader of a partition, `-1` if it has none.
-pub fn leader_id(partition: &PartitionImage) -> WireBrokerId {
-    WireBrokerId(partition.leader.map_or(NONE, |leader| leader.id.get()))
+/// The leader of a partition as clients should know it. A broker that was started again leads nothing before its ballot.
+pub fn leader_of(image: &ClusterImage, partition: &PartitionImage) -> Option<WireBrokerId> {
+    election::leader_now(image, partition).map(broker_id)
+}
+
+/// Replicas whose brokers are not there.
+pub fn offline_replicas(image: &ClusterImage, partition: &PartitionImage) -> Vec<WireBrokerId> {
+    broker_ids(partition.replicas.iter().copied().filter(|id| !image.brokers.contains_key(id)))
 }
 
 /// A leader epoch of a request: `-1` says that the client knows none.

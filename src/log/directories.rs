@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use uuid::Uuid;
 
@@ -60,10 +60,23 @@ pub(super) struct Shared {
     pub found: Mutex<HashMap<TopicPartition, Found>>,
     was_clean: bool,
     data_may_be_lost: bool,
-    /// Held while the proofs of this run are written.
-    pub recording: Mutex<()>,
+    /// Names this run.
+    lifetime: Uuid,
+    /// Held while the proofs of this run are written: the lifetimes for which these directories vouch.
+    pub vouched: Mutex<Vec<Uuid>>,
+    /// Who else is told of the first failure.
+    pub told: OnceLock<Told>,
     pub housekeeper: Mutex<Option<Housekeeper>>,
     pub cleaner: Cleaner,
+}
+
+/// A listener for failures.
+pub(super) struct Told(pub Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 /// A log on the disk.
@@ -124,7 +137,7 @@ impl LogDirs {
                 Err(error) => return Err(error),
             }
         }
-        let Opened { homes, broken, found, clean, lost } = opened;
+        let Opened { homes, broken, found, clean, lost, vouched } = opened;
         if homes.is_empty() {
             let reason =
                 broken.last().map_or_else(|| "none is configured".to_owned(), |(_, why)| why.clone());
@@ -149,7 +162,9 @@ impl LogDirs {
             found: Mutex::new(found),
             was_clean: clean,
             data_may_be_lost,
-            recording: Mutex::new(()),
+            lifetime: random::uuid(),
+            vouched: Mutex::new(vouched.unwrap_or_default()),
+            told: OnceLock::new(),
             housekeeper: Mutex::new(None),
             cleaner: Cleaner::new(options.options.cleaner.clone()),
         });
@@ -158,9 +173,40 @@ impl LogDirs {
         shared.cleaner.start(&shared);
         let dirs = Self { shared };
         if !data_may_be_lost {
-            dirs.registered()?;
+            // Should this run end before it registers, the next one still knows what these directories vouch for.
+            let earlier = dirs.vouched_lifetimes();
+            dirs.prove(earlier.into_iter().chain([dirs.lifetime()]).collect())?;
         }
         Ok(dirs)
+    }
+
+    /// The broker that the directories belong to, as the first one says that is not new: how an automatic `node.id` is kept.
+    /// Directories that cannot be read are left to [`LogDirs::open`].
+    ///
+    /// # Errors
+    /// [`OpenError::BadMetaProperties`].
+    pub fn node_id_on_disk(dirs: &[PathBuf]) -> Result<Option<BrokerId>, OpenError> {
+        for directory in dirs {
+            match identity::node_id_in(directory) {
+                Ok(None) | Err(OpenError::Io { .. }) => {}
+                found => return found,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Names this run, and with it this lifetime of the broker.
+    #[must_use]
+    pub fn lifetime(&self) -> Uuid {
+        self.shared.lifetime
+    }
+
+    /// The lifetimes of the broker since which nothing was lost here, this one left out. If the last one that registered is not among
+    /// them, these directories are older than it: a restored snapshot, or a copy whose original went on (rules B2, B4).
+    #[must_use]
+    pub fn vouched_lifetimes(&self) -> Vec<Uuid> {
+        let vouched = lock(&self.shared.vouched);
+        vouched.iter().filter(|lifetime| **lifetime != self.shared.lifetime).copied().collect()
     }
 
     /// Says which cluster the directories belong to, once that is known.
@@ -188,12 +234,28 @@ impl LogDirs {
     /// # Errors
     /// What the system says.
     pub fn registered(&self) -> Result<(), OpenError> {
-        for home in self.shared.homes.iter().filter(|home| home.failure().is_none()) {
-            identity::proof_of_this_run(&home.volume, self.shared.node_id, NONE_SEEN)
+        self.prove(vec![self.lifetime()])
+    }
+
+    /// Puts on record that nothing was lost since any of `lifetimes`; not after an I/O error, whose record stays.
+    fn prove(&self, lifetimes: Vec<Uuid>) -> Result<(), OpenError> {
+        let mut vouched = lock(&self.shared.vouched);
+        if self.shared.homes.iter().any(|home| home.failure().is_some()) {
+            return Ok(());
+        }
+        *vouched = lifetimes;
+        for home in &self.shared.homes {
+            identity::proof_of_this_run(&home.volume, self.shared.node_id, NONE_SEEN, &vouched)
                 .and_then(|proof| identity::write_proof(&home.volume, &proof))
                 .map_err(|source| OpenError::Io { path: home.path(), source })?;
         }
         Ok(())
+    }
+
+    /// Has `tell` run once an I/O error is on record: the next registration must say that data may be lost (rule B2). For one listener.
+    pub fn when_failed(&self, tell: impl Fn() + Send + Sync + 'static) {
+        // Set once, at start.
+        let _ = self.shared.told.set(Told(Box::new(tell)));
     }
 
     /// Whether the last run ended in order, in every directory.
@@ -421,11 +483,20 @@ struct Opened {
     found: HashMap<TopicPartition, Found>,
     clean: bool,
     lost: bool,
+    /// What all directories vouch for; `None` before the first one.
+    vouched: Option<Vec<Uuid>>,
 }
 
 impl Default for Opened {
     fn default() -> Self {
-        Self { homes: Vec::new(), broken: Vec::new(), found: HashMap::new(), clean: true, lost: false }
+        Self {
+            homes: Vec::new(),
+            broken: Vec::new(),
+            found: HashMap::new(),
+            clean: true,
+            lost: false,
+            vouched: None,
+        }
     }
 }
 
@@ -440,7 +511,13 @@ impl Opened {
         let directory_id = identity.meta.directory_id;
         let mut ends = identity::take_clean_ends(&volume, directory_id).map_err(failed)?;
         let clean = ends.is_some();
-        let intact = clean || identity::last_run_lost_nothing(&volume, options.node_id);
+        let last_run = identity::last_run(&volume, options.node_id);
+        let intact = clean || last_run.lost_nothing;
+        let also = |lifetime: &Uuid| last_run.lifetimes.contains(lifetime);
+        self.vouched = Some(match self.vouched.take() {
+            None => last_run.lifetimes,
+            Some(others) => others.into_iter().filter(also).collect(),
+        });
         if identity.is_new || !intact {
             identity::remove_proof(&volume).map_err(failed)?;
             self.lost = true;

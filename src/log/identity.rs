@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::sys::{Volume, host};
+use crate::sys::{Volume, host, small_file};
 use crate::types::{BrokerId, TopicPartition, random};
 
 use super::checkpoint::{self, MetaProperties};
@@ -15,15 +16,25 @@ use super::ends::{LogEnd, LogEnds};
 use super::error::OpenError;
 use super::names::{CLEAN_SHUTDOWN, ENDS_CHECKPOINT, META_PROPERTIES, RUN_PROOF};
 
-/// What a run leaves behind to tell the next one that the page cache still has everything: same boot, same device, no I/O error.
+/// What a run leaves behind to tell the next one that the page cache still has everything: same boot, same device, the same directory
+/// and not a copy of it (N40), no I/O error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunProof {
     pub node_id: i32,
     pub boot_id: String,
     pub device_id: u64,
+    #[serde(default)]
+    pub directory_inode: u64,
     /// [`NONE_SEEN`], or the first error.
     pub io_errors: String,
+    /// Lifetimes of the broker since any of which nothing was lost here: the last one that registered is among them, or this
+    /// directory missed a lifetime (a stale disk) and proves nothing.
+    #[serde(default)]
+    pub lifetimes: Vec<Uuid>,
 }
+
+/// Starts that end before they register leave one lifetime each; beyond this many the oldest is not vouched for any more.
+const LIFETIMES_MAX: usize = 16;
 
 /// Says that a run saw no I/O error; anything else, or nothing, is no proof.
 pub(super) const NONE_SEEN: &str = "none seen";
@@ -105,26 +116,56 @@ pub(super) fn leave_clean_ends(volume: &Volume, ends: &LogEnds) -> io::Result<()
 }
 
 /// What this run would prove if it ended now.
-pub(super) fn proof_of_this_run(volume: &Volume, node_id: BrokerId, io_errors: &str) -> io::Result<RunProof> {
+pub(super) fn proof_of_this_run(
+    volume: &Volume,
+    node_id: BrokerId,
+    io_errors: &str,
+    lifetimes: &[Uuid],
+) -> io::Result<RunProof> {
     Ok(RunProof {
         node_id: node_id.get(),
         boot_id: host::boot_id()?,
         device_id: volume.device_id()?,
+        directory_inode: volume.directory_inode()?,
         io_errors: io_errors.to_owned(),
+        lifetimes: lifetimes.iter().rev().take(LIFETIMES_MAX).rev().copied().collect(),
     })
 }
 
-/// Whether the proof of the last run says that nothing was lost though it did not end in order.
-pub(super) fn last_run_lost_nothing(volume: &Volume, node_id: BrokerId) -> bool {
-    let read = || -> io::Result<bool> {
-        let Some(bytes) = volume.read(RUN_PROOF)? else { return Ok(false) };
+/// What the proof of the last run says.
+#[derive(Debug, Default)]
+pub(super) struct LastRun {
+    /// Nothing was lost, even if the run did not end in order.
+    pub lost_nothing: bool,
+    /// The lifetimes that it vouches for, if nothing was lost.
+    pub lifetimes: Vec<Uuid>,
+}
+
+/// Reads the proof of the last run.
+pub(super) fn last_run(volume: &Volume, node_id: BrokerId) -> LastRun {
+    let read = || -> io::Result<LastRun> {
+        let Some(bytes) = volume.read(RUN_PROOF)? else { return Ok(LastRun::default()) };
         let proof: RunProof = serde_json::from_slice(&bytes)?;
-        Ok(proof == proof_of_this_run(volume, node_id, NONE_SEEN)?)
+        let holds = proof_of_this_run(volume, node_id, NONE_SEEN, &proof.lifetimes)?;
+        Ok(LastRun { lost_nothing: proof == holds, lifetimes: proof.lifetimes })
     };
     read().unwrap_or_else(|error| {
         tracing::warn!(directory = %volume.root().display(), %error, "the proof of the last run cannot be read");
-        false
+        LastRun::default()
     })
+}
+
+/// The broker that a directory belongs to; `None` if it is new.
+///
+/// # Errors
+/// [`OpenError::Io`], [`OpenError::BadMetaProperties`].
+pub(super) fn node_id_in(directory: &Path) -> Result<Option<BrokerId>, OpenError> {
+    let path = directory.join(META_PROPERTIES);
+    let bytes =
+        small_file::read_if_present(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    let decoded = bytes.map(|bytes| MetaProperties::decode(&bytes)).transpose();
+    let meta = decoded.map_err(|reason| OpenError::BadMetaProperties { path, reason })?;
+    Ok(meta.map(|meta| BrokerId(meta.node_id)))
 }
 
 /// Has the proof on the disk.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::types::BrokerEpoch;
 
-use super::directories::{LogDirs, Shared};
+use super::directories::{LogDirs, Shared, Told};
 use super::ends::{LogEnd, LogEnds};
 use super::error::Unusable;
 use super::handle::Log;
@@ -89,13 +89,17 @@ impl Shared {
     }
 
     fn record_failure(&self, reason: &str) {
-        let _one_at_a_time = lock(&self.recording);
+        let vouched = lock(&self.vouched);
         for home in &self.homes {
-            let written = identity::proof_of_this_run(&home.volume, self.node_id, reason)
+            let written = identity::proof_of_this_run(&home.volume, self.node_id, reason, &vouched)
                 .and_then(|proof| identity::write_proof(&home.volume, &proof));
             if let Err(error) = written {
                 tracing::error!(directory = %home.path().display(), %error, "an I/O error cannot be recorded");
             }
+        }
+        drop(vouched);
+        if let Some(Told(tell)) = self.told.get() {
+            tell();
         }
     }
 

@@ -22,7 +22,7 @@ use super::writer::{Writer, offset};
 
 impl Log {
     /// Cuts the log so that it ends at `end`, also where compaction left no record there, or at the beginning of the batch that has
-    /// it. An `end` at or after the log's end changes nothing; one before its start leaves it empty, beginning at `end`.
+    /// it. An `end` at or after the log's end only forgets the epochs without a record there (`UnifiedLog.truncateTo`); one before its start leaves it empty, beginning at `end`.
     ///
     /// Bytes that readers hold become zeros, never unreadable (rule S3). A crash at any point leaves the old log, the new one, or
     /// something between that recovery brings to a batch boundary (rule F4).
@@ -33,6 +33,9 @@ impl Log {
     fn truncate(self: &Arc<Self>, state: &mut State, end: Offset) -> Result<(), Unusable> {
         let writer = self.writer(state)?;
         if end.get() >= writer.end_offset {
+            // An epoch that was begun there and got no record is not in the leader's log either.
+            let log_end = writer.end_offset;
+            self.change_epochs(|epochs| epochs.truncate_from_end(log_end));
             return Ok(());
         }
         let failed = |error| self.home.write_error("truncation", error);
@@ -44,13 +47,21 @@ impl Log {
             return self.restart(writer, end.min(start));
         };
         let new_end = cut.end_offset;
-        // ORDER: first nothing above the cut counts as synced, on the disk too; then the cut; then the epochs (rule F4).
+        // ORDER: first nothing above the cut counts as synced, on the disk too; then the cut; then the epochs (rule F4). Where the
+        // last batch before the cut ends, only the cut will tell.
         let recovery_point = self.recovery_point().get().min(new_end);
-        self.home.store_recovery_point(self.partition(), offset(recovery_point))?;
+        let certain = recovery_point.min(cut.target.base_offset());
+        self.home.store_recovery_point(self.partition(), offset(certain))?;
         // What comes after the cut was never cleaned.
         self.limit_cleaned(new_end)?;
-        self.cut(writer, &cut).map_err(failed)?;
-        writer.file.sync().map_err(|error| self.home.fail("truncation", &error))?;
+        let last = self.cut(writer, &cut).map_err(failed)?;
+        let sync = |writer: &Writer| writer.file.sync().map_err(|error| self.home.fail("truncation", &error));
+        sync(writer)?;
+        if last < new_end {
+            // Compaction left nothing just before the cut: a segment that begins there remembers it.
+            self.seal_gap(writer, new_end)?;
+            sync(writer)?;
+        }
         self.change_epochs(|epochs| epochs.truncate_from_end(new_end));
         self.set_offsets(start.get(), new_end, recovery_point);
         self.recount();
@@ -121,8 +132,28 @@ impl Log {
         Ok(())
     }
 
-    fn cut(self: &Arc<Self>, writer: &mut Writer, cut: &Cut) -> std::io::Result<()> {
-        let Some(segments) = self.segments() else { return Ok(()) };
+    /// Begins an empty segment at `end`, the log's end, which is after the last batch.
+    fn seal_gap(self: &Arc<Self>, writer: &mut Writer, end: i64) -> Result<(), Unusable> {
+        let base = writer.segment.base_offset();
+        if writer.position > 0 {
+            return writer.roll(self, &self.config());
+        }
+        if base == end {
+            return Ok(());
+        }
+        let mut kept: Vec<_> = self.segments().map(|all| all.as_ref().clone()).unwrap_or_default();
+        kept.pop();
+        let producers = std::mem::take(&mut writer.producers);
+        *writer = create_segment(self, end)?;
+        writer.producers = producers;
+        kept.push(Arc::clone(&writer.segment));
+        self.set_segments(Some(kept));
+        remove_segment(self, base).map_err(|error| self.home.write_error("truncation", error))
+    }
+
+    /// Cuts, and answers where the last batch that is left ends.
+    fn cut(self: &Arc<Self>, writer: &mut Writer, cut: &Cut) -> std::io::Result<i64> {
+        let Some(segments) = self.segments() else { return Ok(cut.end_offset) };
         let Cut { at, ref target, position, .. } = *cut;
         for later in segments.iter().skip(at + 1).rev() {
             remove_segment(self, later.base_offset())?;
@@ -142,8 +173,7 @@ impl Log {
             interval_bytes: self.config_ref().index_interval_bytes,
         };
         let mut found = scan(&map, options, |_| {})?;
-        // Compaction may have left nothing just before the cut.
-        found.end_offset = cut.end_offset;
+        let last = std::mem::replace(&mut found.end_offset, cut.end_offset);
         let allocated = u32::try_from(file.size()?).unwrap_or(u32::MAX);
         *writer = writer_after(self, file, target.base_offset(), found, allocated, Producers::default());
         let sealed: Vec<_> = segments.iter().take(at).cloned().collect();
@@ -152,7 +182,7 @@ impl Log {
         let mut all = sealed;
         all.push(Arc::clone(&writer.segment));
         self.set_segments(Some(all));
-        Ok(())
+        Ok(last)
     }
 
     /// Where the batch with offset `end` begins; `None` if the log has no segments.

@@ -36,6 +36,8 @@ pub struct ClusterImage {
     pub topic_values: BTreeMap<TopicId, Arc<TopicValue>>,
     /// Fields of partition records that only later versions know, to be written back; empty among brokers of one version.
     pub partition_extras: BTreeMap<(TopicId, i32), Arc<serde_json::Map<String, serde_json::Value>>>,
+    /// Where the next block of producer ids begins.
+    pub producer_ids_next: i64,
     /// Dynamic configuration by entity: key -> value.
     pub configs: BTreeMap<ConfigEntity, Arc<BTreeMap<String, String>>>,
 }
@@ -221,6 +223,37 @@ impl ClusterImage {
     #[must_use]
     pub fn config(&self, entity: &ConfigEntity) -> Option<&Arc<BTreeMap<String, String>>> {
         self.configs.get(entity)
+    }
+}
+
+/// Images by hand, for tests of what decides on them.
+#[cfg(test)]
+impl ClusterImage {
+    /// Registers a broker in that lifetime, with no flags.
+    pub(crate) fn put_broker(&mut self, entry: ReplicaEntry) {
+        let broker = BrokerImage {
+            id: entry.id,
+            epoch: entry.epoch,
+            incarnation: Uuid::nil(),
+            boot_id: String::new(),
+            endpoints: Vec::new(),
+            rack: None,
+            directories: Vec::new(),
+            version: String::new(),
+            draining: false,
+            stopping: false,
+            mod_revision: entry.epoch.get(),
+        };
+        self.brokers.insert(entry.id, Arc::new(broker));
+    }
+
+    /// A topic `id` with these partitions, its value written at `mod_revision`.
+    pub(crate) fn put_topic(&mut self, id: TopicId, mod_revision: i64, partitions: Vec<PartitionImage>) {
+        let name = TopicName::new(&format!("topic-{id}")).unwrap();
+        let partitions = partitions.into_iter().map(Arc::new).collect();
+        self.topic_names.insert(name.clone(), id);
+        let topic = TopicImage { id, name, mod_revision, deleting: false, partitions };
+        self.topics.insert(id, Arc::new(topic));
     }
 }
 

@@ -5,10 +5,11 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::apply::{Change, KeyEvent};
+use super::apply::{self, Change, KeyEvent};
 use super::client::Connector;
 use super::error::MetadataError;
-use super::keys::{Keys, prefix_end};
+use super::image::ClusterImage;
+use super::keys::{AuditValue, Key, Keys, Record, prefix_end};
 use super::options::ConnectionOptions;
 use super::watch::load::load;
 use super::watch::responses::{Batch, Responses};
@@ -73,6 +74,24 @@ impl Inspector {
         let wanted =
             |entry: &Entry| entry.key.get(self.keys.prefix().len()..).is_some_and(|k| k.contains(filter));
         Ok((entries.filter(wanted).collect(), snapshot.revision))
+    }
+
+    /// The cluster's metadata as one image, as a broker would see it now, and the audit trail, oldest first.
+    ///
+    /// # Errors
+    /// [`MetadataError::Unreachable`] or [`MetadataError::Refused`].
+    pub async fn look(&self) -> Result<(ClusterImage, Vec<AuditValue>), MetadataError> {
+        let timeout = self.connector.request_timeout();
+        let snapshot = load(&self.connector, &self.keys)
+            .await
+            .map_err(|error| error.into_metadata_error("reading the keys", timeout))?;
+        let audit =
+            snapshot.entries.iter().filter_map(|event| match (&event.change, self.keys.parse(&event.key)) {
+                (Change::Put { value, .. }, Ok(Key::Audit(_))) => Record::<AuditValue>::decode(value).ok(),
+                _ => None,
+            });
+        let audit = audit.map(|record| record.value).collect();
+        Ok((apply::from_snapshot(&self.keys, &snapshot.entries, snapshot.revision).image, audit))
     }
 
     /// Changes from `revision` on.

@@ -55,7 +55,6 @@ use keys::{AuditValue, Keys, Record};
 use session::register::Registrar;
 use session::supervisor::Supervisor;
 use session::{Flags, Session};
-use state_file::StateFile;
 use txn::partitions::PartitionChange;
 use watch::{Feed, FeedCounters, ImageCell};
 
@@ -63,6 +62,9 @@ use crate::types::{BrokerEpoch, BrokerId, Clock, ProducerId, TopicId};
 
 /// How long the first image may take after the registration.
 const FIRST_IMAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time between two attempts to take an automatic node id.
+const CHOOSE_RETRY: Duration = Duration::from_millis(250);
 
 /// How long a graceful stop waits for the last audit entries.
 const AUDIT_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -124,13 +126,16 @@ impl Metadata {
     pub async fn connect(options: MetadataOptions) -> Result<Self, MetadataError> {
         let keys = options.keys();
         let clock = options.clock.clone();
-        let state_file = StateFile::open(&options.state_dir)?;
         let session = Arc::new(Session::new(clock.clone(), options.registration.data_may_be_lost));
         let cell = Arc::new(ImageCell::new());
         let counters = Arc::new(FeedCounters::default());
         let (session_closing, feed_closing) = (CancellationToken::new(), CancellationToken::new());
 
         let connector = Connector::new(options.connection.clone())?;
+        let resync_interval = options.resync_interval;
+        let accept_rollback = options.accept_rollback;
+        let registrar = Registrar::new(Arc::clone(&session), options)?;
+        let state_file = registrar.state_file.clone();
         let feed = Feed {
             connector: connector.clone(),
             keys: keys.clone(),
@@ -139,20 +144,10 @@ impl Metadata {
             counters: Arc::clone(&counters),
             state_file: state_file.clone(),
             closing: feed_closing.clone(),
-            resync_interval: options.resync_interval,
-            accept_rollback: options.accept_rollback,
+            resync_interval,
+            accept_rollback,
             suspicions: 0,
             logged: BTreeSet::new(),
-        };
-        let registrar = Registrar {
-            session: Arc::clone(&session),
-            connector: Connector::new(options.connection.clone())?,
-            keys: keys.clone(),
-            old_lease: state_file.state().lease,
-            node_id: options.registration.node_id,
-            state_file: state_file.clone(),
-            first: true,
-            options,
         };
         let supervisor = Supervisor::new(Arc::clone(&session), registrar, session_closing.clone());
 
@@ -197,7 +192,7 @@ impl Metadata {
             session,
             cell,
             counters,
-            producer_ids: Arc::new(ProducerIds::new(state_file)),
+            producer_ids: Arc::new(ProducerIds::new(state_file, accept_rollback)),
             audit,
             audit_dropped,
             audit_closing,
@@ -212,6 +207,29 @@ impl Metadata {
         }));
         metadata.prefetch_producer_ids();
         Ok(metadata)
+    }
+
+    /// Takes an automatic node id for a broker that has none, before it registers; the caller keeps it for all further starts.
+    ///
+    /// # Errors
+    /// As [`Metadata::connect`].
+    pub async fn choose_node_id(options: MetadataOptions) -> Result<BrokerId, MetadataError> {
+        let clock = options.clock.clone();
+        let (begun, patience) = (clock.elapsed(), options.start_timeout);
+        let session = Arc::new(Session::new(clock.clone(), true));
+        let mut registrar = Registrar::new(session, options)?;
+        loop {
+            match registrar.choose_node_id().await {
+                Err(MetadataError::Unreachable { why, .. }) => {
+                    let since = clock.elapsed().saturating_sub(begun);
+                    if since >= patience {
+                        return Err(MetadataError::Unreachable { why, since });
+                    }
+                    tokio::time::sleep(CHOOSE_RETRY).await;
+                }
+                chosen => return chosen,
+            }
+        }
     }
 
     /// The newest image. Lock-free.
@@ -322,6 +340,15 @@ impl Metadata {
     pub async fn delete_topic(&self, topic: TopicId) -> Result<i64, MetadataError> {
         let admin = self.0.admin.clone();
         self.run(async move { admin.delete_topic(topic).await }).await?
+    }
+
+    /// Says that this broker has no log of a topic that is being deleted; said twice it does no harm.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`].
+    pub async fn note_topic_removed(&self, topic: TopicId) -> Result<i64, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.note_topic_removed(topic).await }).await?
     }
 
     /// Ends a topic's deletion once all brokers removed its logs. Only the controller can; said twice it does no harm.

@@ -73,6 +73,9 @@ pub struct MetadataOptions {
     pub registration: Registration,
     /// The cluster id on this node's disks, if there is one.
     pub known_cluster_id: Option<String>,
+    /// Lifetimes of this broker since which its disks lost nothing: the last one that registered is among them, or the disks are old
+    /// (rule B2).
+    pub vouched: Vec<Uuid>,
     /// Directory for the session's own small file (rules B7, E13).
     pub state_dir: PathBuf,
     /// The clock of the deadline (rule E6).
@@ -127,6 +130,7 @@ impl MetadataOptions {
             session_ttl: SESSION_TTL,
             registration,
             known_cluster_id: None,
+            vouched: Vec::new(),
             state_dir,
             clock: Clock::system(),
             accept_rollback: false,

@@ -25,6 +25,8 @@ pub struct SessionState {
     pub highest_revision: i64,
     /// The lease of the last registration.
     pub lease: i64,
+    /// Device and inode of this file's directory: in a copy of it the lease is not ours (rule B7, N40).
+    pub home: (u64, u64),
     /// No producer id below this one may be given out again (rule T11).
     pub producer_ids_end: i64,
 }
@@ -36,24 +38,29 @@ pub struct StateFile(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    home: (u64, u64),
     state: Mutex<SessionState>,
 }
 
 impl StateFile {
-    /// Reads the file in `directory`. An empty file, as a power failure may leave it, counts as none.
+    /// Reads the file in `directory`, which is made if it is not there. An empty file, as a power failure may leave it, counts as none.
     ///
     /// # Errors
     /// [`MetadataError::StateFile`] if it cannot be read or is not ours.
     pub fn open(directory: &Path) -> Result<Self, MetadataError> {
         let path = directory.join(FILE_NAME);
         let failed = |why: String| MetadataError::StateFile { path: path.clone(), why };
-        let state = match small_file::read_if_present(&path).map_err(|error| failed(error.to_string()))? {
+        let mut state = match small_file::read_if_present(&path).map_err(|error| failed(error.to_string()))? {
             Some(bytes) if bytes.iter().any(|byte| *byte != 0) => {
                 serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?
             }
             _ => SessionState::default(),
         };
-        Ok(Self(Arc::new(Inner { path, state: Mutex::new(state) })))
+        let home = small_file::directory_identity(directory).map_err(|error| failed(error.to_string()))?;
+        if state.home != home {
+            state.lease = 0;
+        }
+        Ok(Self(Arc::new(Inner { path, home, state: Mutex::new(state) })))
     }
 
     /// What is known.
@@ -71,6 +78,7 @@ impl StateFile {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let before = state.clone();
         change(&mut state);
+        state.home = self.0.home;
         if *state == before {
             return Ok(());
         }
@@ -92,6 +100,19 @@ mod tests {
         file.update(|state| state.lease = 7).unwrap();
         let again = StateFile::open(&directory.path().join("new")).unwrap();
         assert_eq!(again.state().lease, 7);
+    }
+
+    #[test]
+    fn a_copy_of_the_directory_has_no_lease() {
+        let directory = tempfile::tempdir().unwrap();
+        let (original, copy) = (directory.path().join("a"), directory.path().join("b"));
+        let file = StateFile::open(&original).unwrap();
+        file.update(|state| (state.lease, state.highest_revision) = (7, 9)).unwrap();
+        std::fs::create_dir(&copy).unwrap();
+        std::fs::copy(original.join(FILE_NAME), copy.join(FILE_NAME)).unwrap();
+        let copied = StateFile::open(&copy).unwrap().state();
+        assert_eq!((copied.lease, copied.highest_revision), (0, 9));
+        assert_eq!(StateFile::open(&original).unwrap().state().lease, 7);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The answer to Fetch, v4-18, written around record chunks that are not copied: the crate's encoder would copy every record.
 //!
-//! Byte for byte what `kafka-protocol` writes for the same tree (tested for every version).
+//! Byte for byte what `kafka-protocol` writes for the same tree (tested for every version). Read again in `fetch_body_decode`.
 
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
@@ -16,11 +16,11 @@ pub use super::leader_hints::{CurrentLeader, NodeEndpoint};
 /// Key of Fetch.
 pub const FETCH_KEY: i16 = 1;
 /// First version with compact lengths and tagged fields.
-const FLEXIBLE_FROM: i16 = 12;
+pub(super) const FLEXIBLE_FROM: i16 = 12;
 /// First version that names topics by id.
-const TOPIC_ID_FROM: i16 = 13;
+pub(super) const TOPIC_ID_FROM: i16 = 13;
 /// First version with endpoints of leaders.
-const NODE_ENDPOINTS_FROM: i16 = 16;
+pub(super) const NODE_ENDPOINTS_FROM: i16 = 16;
 
 /// Pieces of a message, in order.
 pub type Chunks = SmallVec<[Bytes; 2]>;

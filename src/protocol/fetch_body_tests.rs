@@ -149,6 +149,8 @@ proptest! {
             in_the_crates_words(&response, version).encode(&mut expected, version).unwrap();
             let body = response.encode(version).concat();
             prop_assert_eq!(&body, &expected.to_vec(), "version {}", version);
+            let read = FetchResponse::decode(&expected.freeze(), version).unwrap();
+            prop_assert_eq!(read.encode(version).concat(), body.clone(), "version {}", version);
 
             let frame = response.encode_frame(version, 77).concat();
             let head = if version >= 12 { vec![0, 0, 0, 77, 0] } else { vec![0, 0, 0, 77] };
@@ -156,6 +158,43 @@ proptest! {
             prop_assert_eq!(frame, [length.to_be_bytes().to_vec(), head, body].concat());
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn a_cut_or_garbled_answer_is_refused_or_read_but_never_a_panic(
+        response in response(), version in 4i16..=18, cut in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let whole = response.encode(version).concat();
+        let at = cut.index(whole.len());
+        let _ = FetchResponse::decode(&Bytes::from(whole[..at].to_vec()), version);
+        let mut garbled = whole;
+        garbled[at] = byte;
+        let _ = FetchResponse::decode(&Bytes::from(garbled), version);
+    }
+}
+
+#[test]
+fn records_that_are_read_are_slices_of_the_frame() {
+    let mut partition = FetchedPartition::new(3);
+    partition.records.push(Bytes::from(vec![7u8; 1000]));
+    partition.diverging_epoch = Some(EpochEndOffset { epoch: 4, end_offset: 99 });
+    let topic =
+        FetchedTopic { id: Uuid::from_u128(1), partitions: vec![partition], ..FetchedTopic::default() };
+    let response = FetchResponse { topics: vec![topic], session_id: 5, ..FetchResponse::default() };
+    let frame = Bytes::from(response.encode(18).concat());
+    let read = FetchResponse::decode(&frame, 18).unwrap();
+    assert_eq!(read, response);
+    let records = &read.topics[0].partitions[0].records[0];
+    assert!(frame.as_ptr_range().contains(&records.as_ptr()));
+}
+
+#[test]
+fn a_count_that_the_frame_cannot_hold_is_refused() {
+    let mut body = FetchResponse::default().encode(18).concat();
+    body.truncate(10);
+    body.extend([0xff, 0xff, 0xff, 0xff, 0x0f]);
+    assert!(FetchResponse::decode(&Bytes::from(body), 18).is_err());
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! The request of Fetch, v4-18, read without the crate's maps and copies. Equals what `kafka-protocol` decodes (tested for every
-//! version); what followers send (cluster id, directory ids, watermarks) is read too.
+//! version); what followers send (cluster id, directory ids, watermarks) is read too. Written as the crate writes it, for our own
+//! followers.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use kafka_protocol::protocol::StrBytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+use super::fetch_body::FETCH_KEY;
 use super::reader::Reader;
+use super::writer::Writer;
 
 pub use super::reader::DecodeError;
 
@@ -18,7 +21,7 @@ const TOPIC_ID_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
 
 /// A request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchRequest {
     /// The cluster that the sender believes to ask (v12+).
     pub cluster_id: Option<StrBytes>,
@@ -47,7 +50,7 @@ pub struct FetchRequest {
 }
 
 /// One topic of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FetchTopic {
     /// Its name; empty from v13 on.
     pub name: StrBytes,
@@ -79,7 +82,7 @@ pub struct FetchPartition {
 }
 
 /// A topic that leaves the session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForgottenTopic {
     /// Its name; empty from v13 on.
     pub name: StrBytes,
@@ -127,6 +130,106 @@ impl FetchRequest {
             Ok(true)
         })?;
         Ok(request)
+    }
+}
+
+/// Size of what a topic takes without its name and partitions, and of a partition, at most.
+const TOPIC_BYTES: usize = 32;
+const PARTITION_BYTES: usize = 72;
+/// Size of the tagged replica state, of a directory id, of a high watermark.
+const REPLICA_STATE_BYTES: usize = 13;
+const DIRECTORY_ID_BYTES: usize = 16;
+const HIGH_WATERMARK_BYTES: usize = 8;
+
+impl FetchRequest {
+    /// The whole frame of a request of `version` 4 to 18: length, header and body. Fields that the version does not have are not
+    /// written, tagged ones not if they have their default.
+    ///
+    /// # Cost
+    /// One allocation.
+    #[must_use]
+    pub fn encode_frame(&self, version: i16, correlation_id: i32, client_id: &str) -> Bytes {
+        let partitions: usize =
+            self.topics.iter().map(|topic| topic.name.len() + topic.partitions.len() * PARTITION_BYTES).sum();
+        let forgotten: usize =
+            self.forgotten_topics.iter().map(|it| it.name.len() + it.partitions.len() * 4).sum();
+        let topics = (self.topics.len() + self.forgotten_topics.len()) * TOPIC_BYTES;
+        let mut writer = Writer::new(128 + client_id.len() + partitions + forgotten + topics, false);
+        writer.buffer.put_u32(0);
+        writer.i16(FETCH_KEY);
+        writer.i16(version);
+        writer.i32(correlation_id);
+        writer.string(client_id);
+        writer.flexible = version >= FLEXIBLE_FROM;
+        writer.tagged_fields(0);
+        self.put(&mut writer, version);
+        let frame_bytes = writer.buffer.len();
+        writer.end_frame(frame_bytes);
+        writer.buffer.freeze()
+    }
+
+    fn put(&self, writer: &mut Writer, version: i16) {
+        let has = |from: i16| version >= from;
+        if !has(REPLICA_STATE_FROM) {
+            writer.i32(self.replica_id);
+        }
+        writer.i32(self.max_wait_ms);
+        writer.i32(self.min_bytes);
+        writer.i32(self.max_bytes);
+        writer.i8(self.isolation_level);
+        if has(7) {
+            writer.i32(self.session_id);
+            writer.i32(self.session_epoch);
+        }
+        writer.array(self.topics.len());
+        for topic in &self.topics {
+            put_topic_name(writer, version, &topic.name, topic.id);
+            writer.array(topic.partitions.len());
+            for partition in &topic.partitions {
+                partition.put(writer, version);
+            }
+            writer.tagged_fields(0);
+        }
+        if has(7) {
+            writer.array(self.forgotten_topics.len());
+            for topic in &self.forgotten_topics {
+                put_topic_name(writer, version, &topic.name, topic.id);
+                writer.array(topic.partitions.len());
+                topic.partitions.iter().for_each(|index| writer.i32(*index));
+                writer.tagged_fields(0);
+            }
+        }
+        if has(11) {
+            writer.string(&self.rack_id);
+        }
+        if has(FLEXIBLE_FROM) {
+            self.put_tagged_fields(writer, version);
+        }
+    }
+
+    fn put_tagged_fields(&self, writer: &mut Writer, version: i16) {
+        let has_state = version >= REPLICA_STATE_FROM && (self.replica_id, self.replica_epoch) != (-1, -1);
+        writer.tagged_fields(u32::from(self.cluster_id.is_some()) + u32::from(has_state));
+        if let Some(cluster_id) = &self.cluster_id {
+            let mut field = Writer::new(cluster_id.len() + 4, true);
+            field.string(cluster_id);
+            writer.tagged_field(0, field.buffer.len());
+            writer.buffer.extend_from_slice(&field.buffer);
+        }
+        if has_state {
+            writer.tagged_field(1, REPLICA_STATE_BYTES);
+            writer.i32(self.replica_id);
+            writer.i64(self.replica_epoch);
+            writer.tagged_fields(0);
+        }
+    }
+}
+
+fn put_topic_name(writer: &mut Writer, version: i16, name: &str, id: Uuid) {
+    if version >= TOPIC_ID_FROM {
+        writer.uuid(id);
+    } else {
+        writer.string(name);
     }
 }
 
@@ -188,5 +291,32 @@ impl FetchPartition {
             Ok(true)
         })?;
         Ok(partition)
+    }
+
+    fn put(&self, writer: &mut Writer, version: i16) {
+        let has = |from: i16| version >= from;
+        writer.i32(self.index);
+        if has(9) {
+            writer.i32(self.current_leader_epoch);
+        }
+        writer.i64(self.fetch_offset);
+        if has(12) {
+            writer.i32(self.last_fetched_epoch);
+        }
+        if has(5) {
+            writer.i64(self.log_start_offset);
+        }
+        writer.i32(self.max_bytes);
+        let directory = Some(self.replica_directory_id).filter(|id| has(17) && !id.is_nil());
+        let high_watermark = Some(self.high_watermark).filter(|offset| has(18) && *offset != i64::MAX);
+        writer.tagged_fields(u32::from(directory.is_some()) + u32::from(high_watermark.is_some()));
+        if let Some(directory) = directory {
+            writer.tagged_field(0, DIRECTORY_ID_BYTES);
+            writer.uuid(directory);
+        }
+        if let Some(high_watermark) = high_watermark {
+            writer.tagged_field(1, HIGH_WATERMARK_BYTES);
+            writer.i64(high_watermark);
+        }
     }
 }

@@ -17,6 +17,7 @@ mod crc_shift;
 pub mod error;
 mod error_table;
 pub mod fetch_body;
+mod fetch_body_decode;
 pub mod fetch_request;
 pub mod guard;
 pub mod header;
@@ -27,6 +28,7 @@ mod peer_error;
 pub mod produce_body;
 mod reader;
 pub mod records;
+pub mod replica;
 mod snappy;
 pub mod varint;
 pub(crate) mod writer;
@@ -37,6 +39,8 @@ mod batch_tests;
 mod compression_tests;
 #[cfg(test)]
 mod fetch_body_tests;
+#[cfg(test)]
+mod fetch_request_tests;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]

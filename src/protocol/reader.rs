@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::varint;
 
-/// A request body does not decode.
+/// A body does not decode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is malformed or truncated")]
 pub struct DecodeError {
@@ -49,8 +49,17 @@ impl<'a> Reader<'a> {
 
     /// The number of elements that follow. Never larger than the bytes that remain; reserve nothing by it all the same.
     pub(super) fn array(&mut self, field: &'static str) -> Result<usize, DecodeError> {
-        let count = self.length_32(field)?.ok_or(DecodeError { field })?;
-        if count <= self.rest.len() { Ok(count) } else { Err(DecodeError { field }) }
+        self.nullable_array(field)?.ok_or(DecodeError { field })
+    }
+
+    /// As [`Reader::array`], or null.
+    pub(super) fn nullable_array(&mut self, field: &'static str) -> Result<Option<usize>, DecodeError> {
+        let count = self.length_32(field)?;
+        if count.is_none_or(|count| count <= self.rest.len()) {
+            Ok(count)
+        } else {
+            Err(DecodeError { field })
+        }
     }
 
     pub(super) fn nullable_bytes(&mut self, field: &'static str) -> Result<Option<Bytes>, DecodeError> {

@@ -53,6 +53,13 @@ pub fn is_vacant(image: &ClusterImage, state: &PartitionImage) -> bool {
     }
 }
 
+/// Who leads `state` now, as everybody else should see it: a leader that is there, in a lifetime that leads.
+#[must_use]
+pub fn leader_now(image: &ClusterImage, state: &PartitionImage) -> Option<BrokerId> {
+    let leader = state.leader.filter(|_| !is_vacant(image, state))?;
+    image.brokers.contains_key(&leader.id).then_some(leader.id)
+}
+
 /// My ballot for a partition, if its leader is gone and I may campaign (rules E10, B3). The caller has recovered its log.
 ///
 /// `None` also for a record that cannot be read: nobody leads by guesswork.

@@ -19,3 +19,10 @@ pub mod wait;
 pub use attention::Attention;
 pub use partition::{Acks, Appended, Applied, Partition, PartitionError, Role};
 pub use wait::FetchWait;
+
+#[cfg(test)]
+#[path = "tests/properties.rs"]
+mod properties;
+#[cfg(test)]
+#[path = "tests/world.rs"]
+pub(crate) mod world;

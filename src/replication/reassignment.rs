@@ -53,9 +53,8 @@ pub fn in_progress(state: &PartitionImage) -> bool {
 /// What a partition is to become, step by step, and what that relies on.
 struct Draft<'i> {
     image: &'i ClusterImage,
-    /// The leader epoch that was read: one change makes it grow by one, whatever it removes (rule E1).
-    epoch: LeaderEpoch,
     state: PartitionImage,
+    before: LeaderEpoch,
     min_insync_replicas: usize,
     relies_on: Vec<Reliance>,
 }
@@ -68,7 +67,8 @@ impl<'i> Draft<'i> {
         min_insync_replicas: usize,
     ) -> Result<Self, Refusal> {
         let state = state_of(image, topic, partition).ok_or(Refusal::NoPartition)?.clone();
-        Ok(Self { image, epoch: state.leader_epoch, state, min_insync_replicas, relies_on: Vec::new() })
+        let before = state.leader_epoch;
+        Ok(Self { image, state, before, min_insync_replicas, relies_on: Vec::new() })
     }
 
     /// Takes `leaving` out of replicas, ISR and ELR. The leader epoch grows (rule E1); a leader that leaves is replaced.
@@ -95,7 +95,8 @@ impl<'i> Draft<'i> {
             self.state.leader = Some(ReplicaEntry { id: live.id, epoch: live.epoch });
         }
         self.relies_on.extend(members::intact(isr.iter().chain(&elr)));
-        self.state.leader_epoch = LeaderEpoch(self.epoch.get().saturating_add(1));
+        // By one, however many steps make the change.
+        self.state.leader_epoch = LeaderEpoch(self.before.get().saturating_add(1));
         self.state.last_known_leader = self.state.last_known_leader.filter(stays);
         self.state.replicas = replicas;
         self.state.isr = isr;

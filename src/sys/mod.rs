@@ -7,6 +7,7 @@
 
 pub mod blocking;
 pub mod buffer;
+pub mod child;
 pub mod file;
 pub mod host;
 pub mod map;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Reads the whole file at `path`; `None` if there is none.
@@ -14,6 +15,16 @@ pub fn read_if_present(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Device and inode of the directory at `path`, which is made if it is not there. A copy of it has others.
+///
+/// # Errors
+/// Any I/O error.
+pub fn directory_identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::create_dir_all(path)?;
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Replaces the file at `path` by one with `contents`, creating its directory if needed. A process that dies at any moment leaves

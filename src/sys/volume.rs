@@ -260,6 +260,14 @@ impl Volume {
     pub fn device_id(&self) -> io::Result<u64> {
         Ok(fs::metadata(&self.root)?.dev())
     }
+
+    /// Names the directory within its file system: a copy of it has another number (N40).
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn directory_inode(&self) -> io::Result<u64> {
+        Ok(fs::metadata(&self.root)?.ino())
+    }
 }
 
 /// Faults that a test makes a volume show. All off at start; costs a few loads per call.

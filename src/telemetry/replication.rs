@@ -8,6 +8,9 @@ static ISR_SHRINKS: AtomicU64 = AtomicU64::new(0);
 static ISR_EXPANDS: AtomicU64 = AtomicU64::new(0);
 static ISR_FAILED: AtomicU64 = AtomicU64::new(0);
 static ELECTIONS: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+static BALLOTS_LOST: AtomicU64 = AtomicU64::new(0);
+static SESSIONS_ENDED: AtomicU64 = AtomicU64::new(0);
+static CUTS_BELOW_HIGH_WATERMARK: AtomicU64 = AtomicU64::new(0);
 static REASSIGNMENTS: AtomicU64 = AtomicU64::new(0);
 
 /// How a leadership was won.
@@ -41,6 +44,21 @@ pub fn elected(won: Won) {
     if let Some(counter) = ELECTIONS.get(won as usize) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// A ballot of this broker was not taken: somebody was faster, or the record had moved.
+pub fn ballot_lost() {
+    BALLOTS_LOST.fetch_add(1, Ordering::Relaxed);
+}
+
+/// This broker ended the session of a dead one before its lease did.
+pub fn session_ended() {
+    SESSIONS_ENDED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A leader's log ended before the high watermark that its follower here knew: records were lost that had been committed (rule F3).
+pub fn cut_below_high_watermark() {
+    CUTS_BELOW_HIGH_WATERMARK.fetch_add(1, Ordering::Relaxed);
 }
 
 /// This broker, as controller, completed a reassignment.
@@ -77,6 +95,21 @@ pub(super) fn tell(scrape: &mut Scrape<'_>) {
         "Leaders that this broker wrote, by how they won \
          (kafka.controller:type=ControllerStats,name=ElectionRateAndTimeMs and UncleanLeaderElectionsPerSec)",
         &samples,
+    );
+    scrape.counter(
+        "ketcd_replication_ballots_lost",
+        "Ballots of this broker that were not taken: others were faster",
+        of(&BALLOTS_LOST),
+    );
+    scrape.counter(
+        "ketcd_replication_sessions_ended",
+        "Sessions of dead brokers that this broker ended before their leases did",
+        of(&SESSIONS_ENDED),
+    );
+    scrape.counter(
+        "ketcd_replication_cuts_below_high_watermark",
+        "Times that a replica here had committed records that its leader lacks: only after unclean elections",
+        of(&CUTS_BELOW_HIGH_WATERMARK),
     );
     scrape.counter(
         "ketcd_controller_completed_reassignments",

@@ -65,6 +65,16 @@ impl OwnBroker {
         Self { node, address }
     }
 
+    /// The broker itself.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Where its embedded store is reached.
+    pub fn etcd(&self) -> String {
+        self.node.etcd_endpoint().expect("a broker with a store of its own")
+    }
+
     pub async fn stop(self) {
         tokio::time::timeout(DEADLINE, self.node.stop()).await.expect("the broker stops");
     }

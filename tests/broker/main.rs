@@ -34,5 +34,7 @@ mod metadata;
 mod produce;
 mod producers;
 mod registry;
+mod replicas;
+mod replication;
 mod restart;
 mod topics;

@@ -4,14 +4,16 @@ use bytes::{Buf, Bytes};
 use ketcd::handlers::REGISTRY;
 use ketcd::protocol::apis;
 use ketcd::protocol::peer::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+    FindCoordinatorRequest, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, SyncGroupRequest,
+    UnregisterBrokerRequest,
 };
 use ketcd::protocol::peer::{Decodable, HeaderVersion, Peer, Request};
 use uuid::Uuid;
@@ -23,6 +25,8 @@ use ketcd::protocol::records::BatchBuilder;
 
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const GROUP_ID_NOT_FOUND: i16 = 69;
+const ELECTION_NOT_NEEDED: i16 = 84;
+const BROKER_ID_NOT_REGISTERED: i16 = 102;
 const MEMBER_ID_REQUIRED: i16 = 79;
 
 #[test]
@@ -104,7 +108,7 @@ async fn every_api_answers_at_every_version_for_topics_that_do_not_exist() {
             let code = error_code(endpoint.key, version, answer);
             let expected: &[i16] = match endpoint.key {
                 // No error to give: nothing about a topic is asked.
-                10 | 16 | 18 | 22 | 35 | 60 | 74 => &[0],
+                10 | 16 | 18 | 22 | 35 | 46 | 60 | 74 => &[0],
                 // No offset is committed, or topics may come.
                 9 | 68 => &[0],
                 11 if version >= 4 => &[MEMBER_ID_REQUIRED],
@@ -115,6 +119,7 @@ async fn every_api_answers_at_every_version_for_topics_that_do_not_exist() {
                 0 | 1 if version >= 13 => &[100],
                 3 | 19 => &[17],
                 29 => &[54],
+                64 => &[BROKER_ID_NOT_REGISTERED],
                 _ => &[3],
             };
             assert!(expected.contains(&code), "{} v{version}: {code}", endpoint.name);
@@ -154,10 +159,17 @@ fn error_code(key: i16, version: i16, answer: Bytes) -> i16 {
         35 => body::<DescribeLogDirsRequest>(v, 5, answer).results[0].error_code,
         37 => body::<CreatePartitionsRequest>(v, 5, answer).results[0].error_code,
         42 => body::<DeleteGroupsRequest>(v, 5, answer).results[0].error_code,
+        43 => {
+            let answer = body::<ElectLeadersRequest>(v, 5, answer);
+            answer.replica_election_results[0].partition_result[0].error_code
+        }
         44 => body::<IncrementalAlterConfigsRequest>(v, 5, answer).responses[0].error_code,
+        45 => body::<AlterPartitionReassignmentsRequest>(v, 5, answer).responses[0].partitions[0].error_code,
+        46 => body::<ListPartitionReassignmentsRequest>(v, 5, answer).error_code,
         47 => body::<OffsetDeleteRequest>(v, 5, answer).error_code,
         60 => body::<DescribeClusterRequest>(v, 5, answer).error_code,
         61 => body::<DescribeProducersRequest>(v, 5, answer).topics[0].partitions[0].error_code,
+        64 => body::<UnregisterBrokerRequest>(v, 5, answer).error_code,
         68 => body::<ConsumerGroupHeartbeatRequest>(v, 5, answer).error_code,
         69 => body::<ConsumerGroupDescribeRequest>(v, 5, answer).groups[0].error_code,
         74 => body::<ListConfigResourcesRequest>(v, 5, answer).error_code,
@@ -257,6 +269,7 @@ fn check(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
             let answer = body::<CreatePartitionsRequest>(v, id, answer);
             assert_eq!((answer.results[0].name.as_str(), answer.results[0].error_code), (name, 0));
         }
+        43 | 45 | 46 | 64 => check_replicas(key, v, id, answer, name),
         44 => {
             let answer = body::<IncrementalAlterConfigsRequest>(v, id, answer);
             assert_eq!(answer.responses[0].error_code, 0, "{:?}", answer.responses[0]);
@@ -288,6 +301,36 @@ fn check(key: i16, v: i16, id: i32, answer: Bytes, subject: &Subject) {
             assert!(answer.next_cursor.is_none());
         }
         other => panic!("api {other} is served, and nothing checks its answer: write it"),
+    }
+}
+
+fn check_replicas(key: i16, v: i16, id: i32, answer: Bytes, name: &str) {
+    match key {
+        43 => {
+            let answer = body::<ElectLeadersRequest>(v, id, answer);
+            let topic = &answer.replica_election_results[0];
+            let partition = &topic.partition_result[0];
+            assert_eq!((answer.error_code, topic.topic.as_str()), (0, name));
+            assert_eq!((partition.partition_id, partition.error_code), (0, ELECTION_NOT_NEEDED));
+            assert!(partition.error_message.is_some());
+        }
+        45 => {
+            let answer = body::<AlterPartitionReassignmentsRequest>(v, id, answer);
+            let topic = &answer.responses[0];
+            assert_eq!((answer.error_code, topic.name.as_str()), (0, name));
+            assert_eq!((topic.partitions[0].partition_index, topic.partitions[0].error_code), (0, 0));
+            assert_eq!(answer.allow_replication_factor_change, v < 1);
+        }
+        46 => {
+            let answer = body::<ListPartitionReassignmentsRequest>(v, id, answer);
+            assert_eq!((answer.error_code, answer.topics.len()), (0, 0));
+        }
+        64 => {
+            let answer = body::<UnregisterBrokerRequest>(v, id, answer);
+            assert_eq!(answer.error_code, BROKER_ID_NOT_REGISTERED);
+            assert!(answer.error_message.is_some());
+        }
+        other => panic!("api {other} is not about replicas"),
     }
 }
 

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use ketcd::protocol::peer::messages::alter_configs_request::{
     AlterConfigsResource as WholeResource, AlterableConfig as WholeConfig,
 };
+use ketcd::protocol::peer::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
 use ketcd::protocol::peer::messages::create_partitions_request::CreatePartitionsTopic;
 use ketcd::protocol::peer::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ketcd::protocol::peer::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -17,6 +20,7 @@ use ketcd::protocol::peer::messages::incremental_alter_configs_request::{
 use ketcd::protocol::peer::messages::join_group_request::JoinGroupRequestProtocol;
 use ketcd::protocol::peer::messages::leave_group_request::MemberIdentity;
 use ketcd::protocol::peer::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use ketcd::protocol::peer::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 use ketcd::protocol::peer::messages::metadata_request::MetadataRequestTopic;
 use ketcd::protocol::peer::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -33,15 +37,17 @@ use ketcd::protocol::peer::messages::offset_for_leader_epoch_request::{
 use ketcd::protocol::peer::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ketcd::protocol::peer::messages::sync_group_request::SyncGroupRequestAssignment;
 use ketcd::protocol::peer::messages::{
-    AlterConfigsRequest, ApiVersionsRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeAclsRequest, DescribeClusterRequest, DescribeConfigsRequest,
-    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeTopicPartitionsRequest,
-    FetchRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest,
-    ListGroupsRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    AlterConfigsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, CreatePartitionsRequest,
+    CreateTopicsRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeAclsRequest,
+    DescribeClusterRequest, DescribeConfigsRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+    FindCoordinatorRequest, GroupId, HeartbeatRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetCommitRequest, OffsetDeleteRequest,
     OffsetFetchRequest, OffsetForLeaderEpochRequest, ProduceRequest, SyncGroupRequest,
-    describe_producers_request, describe_topic_partitions_request,
+    UnregisterBrokerRequest, describe_producers_request, describe_topic_partitions_request,
+    elect_leaders_request,
 };
 use ketcd::protocol::peer::{Request, StrBytes, encode_frame};
 
@@ -88,10 +94,14 @@ pub fn frame(key: i16, version: i16, correlation_id: i32, subject: &Subject) -> 
         35 => maker.frame(&maker.describe_log_dirs()),
         37 => maker.frame(&maker.create_partitions()),
         42 => maker.frame(&maker.delete_groups()),
+        43 => maker.frame(&maker.elect_leaders()),
         44 => maker.frame(&maker.incremental_alter_configs()),
+        45 => maker.frame(&maker.alter_partition_reassignments()),
+        46 => maker.frame(&maker.list_partition_reassignments()),
         47 => maker.frame(&maker.offset_delete()),
         60 => maker.frame(&maker.describe_cluster()),
         61 => maker.frame(&maker.describe_producers()),
+        64 => maker.frame(&maker.unregister_broker()),
         68 => maker.frame(&maker.consumer_group_heartbeat()),
         69 => maker.frame(&maker.consumer_group_describe()),
         74 => maker.frame(&maker.list_config_resources()),
@@ -285,6 +295,36 @@ impl Maker<'_> {
         IncrementalAlterConfigsRequest::default()
             .with_resources(vec![resource])
             .with_validate_only(!self.subject.changes)
+    }
+
+    fn elect_leaders(&self) -> ElectLeadersRequest {
+        let topic = elect_leaders_request::TopicPartitions::default()
+            .with_topic(named(self.name()))
+            .with_partitions(vec![0]);
+        let request =
+            ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic])).with_timeout_ms(5000);
+        if self.version >= 1 { request.with_election_type(1) } else { request }
+    }
+
+    fn alter_partition_reassignments(&self) -> AlterPartitionReassignmentsRequest {
+        let partition =
+            ReassignablePartition::default().with_partition_index(0).with_replicas(Some(vec![0.into()]));
+        let topic =
+            ReassignableTopic::default().with_name(named(self.name())).with_partitions(vec![partition]);
+        let request =
+            AlterPartitionReassignmentsRequest::default().with_timeout_ms(5000).with_topics(vec![topic]);
+        if self.version >= 1 { request.with_allow_replication_factor_change(false) } else { request }
+    }
+
+    fn list_partition_reassignments(&self) -> ListPartitionReassignmentsRequest {
+        let topic = ListPartitionReassignmentsTopics::default()
+            .with_name(named(self.name()))
+            .with_partition_indexes(vec![0]);
+        ListPartitionReassignmentsRequest::default().with_timeout_ms(5000).with_topics(Some(vec![topic]))
+    }
+
+    fn unregister_broker(&self) -> UnregisterBrokerRequest {
+        UnregisterBrokerRequest::default().with_broker_id(4711.into())
     }
 
     fn describe_cluster(&self) -> DescribeClusterRequest {

@@ -169,7 +169,8 @@ fn sends(
                         report.acked_records += count.unsigned_abs();
                         let partition = partitions.entry(*partition).or_default();
                         let Some(offset) = *offset else {
-                            report.add(Class::ClientError, format!("{}: an ack without offset", entry.client));
+                            report
+                                .add(Class::ClientError, format!("{}: an ack without offset", entry.client));
                             continue;
                         };
                         let run = Run { offset, producer: *producer, first: *first, count: *count };
@@ -353,20 +354,11 @@ fn acks(number: i32, partition: &Partition, report: &mut Report) {
     }
 }
 
-fn unseen(
-    client: &str,
-    number: i32,
-    partition: &Partition,
-    seen: &BTreeSet<i64>,
-    report: &mut Report,
-) {
+fn unseen(client: &str, number: i32, partition: &Partition, seen: &BTreeSet<i64>, report: &mut Report) {
     for run in &partition.acked {
         let missing = (run.offset..run.offset + run.count).filter(|offset| !seen.contains(offset)).count();
         if missing > 0 {
-            report.add(
-                Class::Unseen,
-                format!("{client} at {number}: {missing} records of {run:?}"),
-            );
+            report.add(Class::Unseen, format!("{client} at {number}: {missing} records of {run:?}"));
         }
     }
 }

@@ -30,10 +30,8 @@ fn send(state: State, first: i64, count: i64, offset: Option<i64>) -> Entry {
 }
 
 fn poll(client: &str, runs: &[(i64, i64, i64, i64)]) -> Entry {
-    let runs = runs
-        .iter()
-        .map(|&(offset, producer, first, count)| Run { offset, producer, first, count })
-        .collect();
+    let runs =
+        runs.iter().map(|&(offset, producer, first, count)| Run { offset, producer, first, count }).collect();
     line(client, Op::Poll { partition: 0, runs })
 }
 
@@ -214,7 +212,11 @@ fn lines_survive_being_written_and_read() {
 #[test]
 fn records_fold_into_runs() {
     let found = runs([(0, 1, 0), (1, 1, 1), (2, 2, 2), (3, 2, 3), (5, 2, 4)]);
-    let expected = [(0, 1, 0, 2), (2, 2, 2, 2), (5, 2, 4, 1)]
-        .map(|(offset, producer, first, count)| Run { offset, producer, first, count });
+    let expected = [(0, 1, 0, 2), (2, 2, 2, 2), (5, 2, 4, 1)].map(|(offset, producer, first, count)| Run {
+        offset,
+        producer,
+        first,
+        count,
+    });
     assert_eq!(found, expected);
 }

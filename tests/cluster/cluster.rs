@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::directory::{self, View, code, text};
 use crate::etcds::Etcds;
-use crate::network::{self, Network};
+use crate::network::Network;
 use crate::node::{Node, START_DEADLINE};
 
 /// How long things may take that take a moment on an idle machine.
@@ -33,13 +33,24 @@ pub struct Options {
     pub brokers: i32,
     pub etcds: usize,
     pub network: Option<Network>,
+    /// The lease of a broker's session.
+    pub session_ttl: Duration,
     /// More settings for every broker.
     pub settings: Vec<String>,
+    /// The guard that every broker leaves out: programs with the feature `seeded-bugs` only.
+    pub bug: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 3, etcds: 1, network: None, settings: Vec::new() }
+        Self {
+            brokers: 3,
+            etcds: 1,
+            network: None,
+            session_ttl: SESSION_TTL,
+            settings: Vec::new(),
+            bug: None,
+        }
     }
 }
 
@@ -64,7 +75,10 @@ impl Cluster {
         let data = TempDir::with_prefix("ketcd-cluster-").map_err(|error| error.to_string())?;
         let mut cluster = Self { nodes: BTreeMap::new(), etcd, network: options.network, data };
         for id in 1..=options.brokers {
-            let mut node = cluster.node(id, &options.settings)?;
+            let mut node = cluster.node(id, options.session_ttl, &options.settings)?;
+            if let Some(bug) = options.bug {
+                node = node.with_environment("KETCD_SEEDED_BUG", bug);
+            }
             node.spawn();
             cluster.nodes.insert(id, node);
         }
@@ -74,11 +88,11 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn node(&mut self, id: i32, more: &[String]) -> Result<Node, String> {
+    fn node(&mut self, id: i32, session_ttl: Duration, more: &[String]) -> Result<Node, String> {
         let mut settings = vec![
             format!("node.id={id}"),
             format!("cluster.name={NAME}"),
-            format!("etcd.session.ttl={}s", SESSION_TTL.as_secs()),
+            format!("etcd.session.ttl={}s", session_ttl.as_secs()),
             "default.replication.factor=3".to_owned(),
             "min.insync.replicas=2".to_owned(),
             "offsets.topic.num.partitions=5".to_owned(),
@@ -275,10 +289,7 @@ impl Cluster {
             let leased = keys.iter().filter(|(_, lease)| *lease != 0).count();
             let immortal = live.iter().chain(&candidates).filter(|(_, lease)| *lease == 0).count();
             let brokers = self.nodes.len();
-            if live.len() == brokers
-                && candidates.len() == brokers
-                && leased == 2 * brokers
-                && immortal == 0
+            if live.len() == brokers && candidates.len() == brokers && leased == 2 * brokers && immortal == 0
             {
                 return;
             }
@@ -286,9 +297,4 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-}
-
-/// The address of a broker in a network.
-pub fn bootstrap_in_network(id: u8) -> String {
-    format!("{}:{OWN_PORT}", network::address(id))
 }

@@ -11,8 +11,8 @@ use ketcd::protocol::peer::{Peer, PeerError, StrBytes};
 
 use crate::history::{History, Op};
 
-/// How long one answer to a question about the cluster may take before another broker is asked.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+/// How long one answer to a question about the cluster may take.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
 /// The last versions that name topics by their names.
 const METADATA_VERSION: i16 = 12;
 
@@ -90,6 +90,8 @@ pub struct Directory {
     pub topic: String,
     known: Mutex<Arc<View>>,
     history: Arc<History>,
+    /// How long one broker may take to answer before the next one is asked.
+    patience: Duration,
     /// One question at a time, and its answer is everybody's.
     asking: tokio::sync::Mutex<Asking>,
 }
@@ -102,12 +104,13 @@ struct Asking {
 }
 
 impl Directory {
-    pub fn new(bootstraps: &[String], topic: &str, history: &Arc<History>) -> Arc<Self> {
+    pub fn new(bootstraps: &[String], topic: &str, patience: Duration, history: &Arc<History>) -> Arc<Self> {
         Arc::new(Self {
             bootstraps: bootstraps.to_vec(),
             topic: topic.to_owned(),
             known: Mutex::default(),
             history: Arc::clone(history),
+            patience,
             asking: tokio::sync::Mutex::default(),
         })
     }
@@ -141,7 +144,7 @@ impl Directory {
             let number = asking.next % self.bootstraps.len();
             let mut peer = match asking.peers.remove(&number) {
                 Some(peer) => peer,
-                None => match Peer::connect(&self.bootstraps[number], "directory", ANSWER_DEADLINE).await {
+                None => match Peer::connect(&self.bootstraps[number], "directory", self.patience).await {
                     Ok(peer) => peer,
                     Err(_) => continue,
                 },
@@ -162,7 +165,8 @@ impl Directory {
             let before = known.partitions.get(number);
             if let Some(before) = before.filter(|before| before.epoch > partition.epoch) {
                 *partition = before.clone();
-            } else if before.is_none_or(|before| before.leader != partition.leader || before.epoch != partition.epoch)
+            } else if before
+                .is_none_or(|before| before.leader != partition.leader || before.epoch != partition.epoch)
             {
                 let op = Op::Leader { partition: *number, leader: partition.leader, epoch: partition.epoch };
                 self.history.note("directory", op);
@@ -179,7 +183,7 @@ impl Directory {
     /// "Latest" of a partition, if its leader tells.
     pub async fn latest(&self, partition: i32) -> Option<i64> {
         let (_, address, epoch) = self.leader(partition)?;
-        let mut peer = Peer::connect(&address, "directory", ANSWER_DEADLINE).await.ok()?;
+        let mut peer = Peer::connect(&address, "directory", self.patience).await.ok()?;
         crate::reader::latest(&mut peer, &self.topic, partition, epoch).await.ok()?.ok()
     }
 }

@@ -116,10 +116,15 @@ impl Etcds {
     pub async fn keys(&self, prefix: &str) -> Vec<(String, i64)> {
         for number in 0..self.members.len() {
             let mut client = self.client(number).await;
-            let options = GetOptions::new().with_prefix().with_keys_only();
+            // Not "keys only": that leaves the leases out.
+            let options = GetOptions::new().with_prefix();
             let asked = tokio::time::timeout(Duration::from_secs(5), client.get(prefix, Some(options))).await;
             if let Ok(Ok(answer)) = asked {
-                return answer.kvs().iter().map(|kv| (kv.key_str().unwrap().to_owned(), kv.lease())).collect();
+                return answer
+                    .kvs()
+                    .iter()
+                    .map(|kv| (kv.key_str().unwrap().to_owned(), kv.lease()))
+                    .collect();
             }
         }
         panic!("etcd does not answer");
@@ -156,7 +161,8 @@ impl Etcds {
     }
 
     fn spawn(&mut self, number: usize) -> Result<(), String> {
-        let all: Vec<_> = self.members.iter().map(|member| format!("{}={}", member.name, member.peer)).collect();
+        let all: Vec<_> =
+            self.members.iter().map(|member| format!("{}={}", member.name, member.peer)).collect();
         let member = &mut self.members[number];
         let log = std::fs::File::options()
             .create(true)

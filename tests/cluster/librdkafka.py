@@ -85,6 +85,7 @@ class Sender:
             "enable.idempotence": True,
             "linger.ms": 5,
             "socket.timeout.ms": 10_000,
+            "log_level": 2,
             "error_cb": self.on_error,
         })
         self.topic, self.partitions, self.first = topic, partitions, first
@@ -157,7 +158,7 @@ def everything(bootstrap, topic, partitions, first, per_second):
     sender = Sender(bootstrap, topic, partitions, first, float(per_second))
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
-        "auto.offset.reset": "error", "socket.timeout.ms": 10_000,
+        "auto.offset.reset": "error", "socket.timeout.ms": 10_000, "log_level": 2,
     })
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
     for partition in range(partitions):
@@ -193,7 +194,7 @@ def member(bootstrap, topic, group, name):
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False,
         "auto.offset.reset": "earliest", "session.timeout.ms": 10_000, "heartbeat.interval.ms": 1000,
-        "socket.timeout.ms": 10_000,
+        "socket.timeout.ms": 10_000, "log_level": 2,
     })
 
     def assigned(_, partitions):

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::agent::Agent;
 use crate::checker::{self, FINAL, Report};
 use crate::cluster::{Cluster, PATIENCE};
-use crate::directory::Directory;
+use crate::directory::{ANSWER_DEADLINE, Directory};
 use crate::history::{History, Op};
 use crate::producer::{Producer, Sending};
 use crate::reader::Reader;
@@ -82,7 +82,7 @@ impl Load {
         cluster.create_topic(TOPIC, work.partitions, work.replicas, &work.configs).await;
         cluster.until_whole(TOPIC, PATIENCE).await;
         let history = History::new();
-        let directory = Directory::new(&cluster.bootstraps(), TOPIC, &history);
+        let directory = Directory::new(&cluster.bootstraps(), TOPIC, ANSWER_DEADLINE / 2, &history);
         directory.refresh(Duration::ZERO).await;
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = Vec::new();
@@ -167,45 +167,63 @@ impl Load {
         }
     }
 
-    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
-    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
-        cluster.heal();
-        self.progress(&self.window("after the last fault")).await;
-        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
-        let begun = Instant::now();
+    /// Ends the sending of those that are not librdkafka; everybody reads on.
+    pub async fn senders_stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
             sender.await.expect("a producer");
         }
+    }
+
+    /// Ends the sending at once: what is on its way has no known end.
+    pub fn senders_stop_hard(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for sender in self.senders.drain(..) {
+            sender.abort();
+        }
+    }
+
+    /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
+    pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
+        cluster.heal();
+        if !self.stop.load(Ordering::Relaxed) {
+            self.progress(&self.window("after the last fault")).await;
+        }
+        let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
+        let begun = Instant::now();
+        self.senders_stop().await;
         if let Some(agent) = &mut self.agent {
             agent.tell("stop");
-            assert!(agent.done("stop", PATIENCE * 3).await, "librdkafka does not stop: {:?}", self.history.errors());
+            if !agent.done("stop", PATIENCE * 3).await {
+                self.fail("librdkafka does not stop".to_owned());
+            }
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
             end.store(ends[partition], Ordering::Relaxed);
         }
         for (partition, _, reader) in self.readers.drain(..) {
-            let read = reader.await.expect("a reader");
-            assert!(read, "{partition} is not read to its end: {:?}", self.history.errors());
+            if !reader.await.expect("a reader") {
+                self.fail(format!("{partition} is not read to its end"));
+            }
         }
         if let Some(agent) = &mut self.agent {
             agent.tell(&format!("drain {}", serde_json::to_string(&ends).unwrap()));
-            assert!(
-                agent.done("drain", PATIENCE).await,
-                "librdkafka does not read to the ends {ends:?}: {:?}",
-                self.history.errors()
-            );
+            if !agent.done("drain", PATIENCE).await {
+                self.fail(format!("librdkafka does not read to the ends {ends:?}"));
+            }
         }
         drop(self.agent.take());
         for (&partition, &end) in &ends {
             let reader = Reader::new(FINAL, partition, &self.directory, &self.history);
-            let read = reader.run(Arc::new(AtomicI64::new(end)), PATIENCE).await;
-            assert!(read, "{partition} cannot be read back: {:?}", self.history.errors());
+            if !reader.run(Arc::new(AtomicI64::new(end)), PATIENCE).await {
+                self.fail(format!("{partition} cannot be read back"));
+            }
         }
         self.note_view(cluster).await;
         let entries = self.history.entries();
-        let report = tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
+        let report =
+            tokio::task::spawn_blocking(move || checker::check(&entries)).await.expect("the checker");
         eprintln!("{report}whole after {whole:?}, drained and checked in {:?}", begun.elapsed());
         if !report.violations.is_empty() {
             panic!("{report}{}", self.kept());
@@ -214,6 +232,11 @@ impl Load {
         replicas::assert_identical(cluster, TOPIC, self.work.partitions).await;
         cluster.assert_etcd_is_tidy().await;
         report
+    }
+
+    /// What the checker is to report with the rest.
+    fn fail(&self, why: String) {
+        self.history.note("the test", Op::Error { why });
     }
 
     /// Every broker's word on who leads.

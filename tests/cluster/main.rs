@@ -23,6 +23,7 @@ mod checker_tests;
 mod cluster;
 mod directory;
 mod etcds;
+mod faults;
 mod history;
 mod load;
 mod network;

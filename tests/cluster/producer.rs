@@ -32,6 +32,8 @@ pub struct Sending {
     pub pause: Duration,
     /// How long an answer is waited for before the leader is looked for again.
     pub patience: Duration,
+    /// Between two attempts.
+    pub backoff: Duration,
 }
 
 impl Default for Sending {
@@ -42,6 +44,7 @@ impl Default for Sending {
             record_bytes: 100,
             pause: Duration::from_millis(10),
             patience: Duration::from_secs(3),
+            backoff: Duration::from_millis(20),
         }
     }
 }
@@ -144,8 +147,8 @@ impl Producer {
                 self.forget_id();
                 return self.note(State::Unknown, first, None, Some(why));
             }
-            self.directory.refresh(Duration::from_millis(50)).await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.directory.refresh(self.sending.backoff).await;
+            tokio::time::sleep(self.sending.backoff).await;
         }
     }
 
@@ -208,11 +211,14 @@ impl Producer {
                 Err(_) => return Attempt::Refused(ErrorCode::NetworkException),
             }
         }
-        let data = PartitionProduceData::default().with_index(self.partition).with_records(Some(batch.clone()));
+        let data =
+            PartitionProduceData::default().with_index(self.partition).with_records(Some(batch.clone()));
         let topic = TopicName(text(&self.directory.topic));
         let topic = TopicProduceData::default().with_name(topic).with_partition_data(vec![data]);
-        let request =
-            ProduceRequest::default().with_acks(-1).with_timeout_ms(ACK_TIMEOUT_MS).with_topic_data(vec![topic]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(ACK_TIMEOUT_MS)
+            .with_topic_data(vec![topic]);
         let (_, peer) = self.peer.as_mut().expect("just connected");
         let answer = match peer.call_at(&request, PRODUCE_VERSION).await {
             Ok(answer) => answer,

@@ -136,9 +136,8 @@ pub async fn latest(
         .with_partition_index(partition)
         .with_current_leader_epoch(epoch)
         .with_timestamp(-1);
-    let topic = ListOffsetsTopic::default()
-        .with_name(TopicName(text(topic)))
-        .with_partitions(vec![partition]);
+    let topic =
+        ListOffsetsTopic::default().with_name(TopicName(text(topic))).with_partitions(vec![partition]);
     let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1)).with_topics(vec![topic]);
     let answer = peer.call_at(&request, LIST_OFFSETS_VERSION).await?;
     let told = &answer.topics[0].partitions[0];

@@ -20,10 +20,7 @@ pub async fn assert_identical(cluster: &Cluster, topic: &str, partitions: i32) {
                 .map(|&id| batches(&cluster.data_of(id).join(format!("{topic}-{partition}"))))
                 .collect();
             let Some(difference) = difference(&logs) else { break };
-            assert!(
-                Instant::now() < deadline,
-                "{topic}-{partition}, replicas {replicas:?}: {difference}"
-            );
+            assert!(Instant::now() < deadline, "{topic}-{partition}, replicas {replicas:?}: {difference}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

@@ -25,8 +25,13 @@ pub fn apart<F: Future<Output = ()>>(scenario: impl FnOnce(Network) -> F + Send 
     });
 }
 
+/// Whether the machine allows network namespaces.
+pub fn has_networks() -> bool {
+    std::thread::spawn(|| network().is_ok()).join().unwrap_or(false)
+}
+
 /// A router in a new namespace for this thread, and for what it starts.
-pub fn network() -> Result<Network, String> {
+fn network() -> Result<Network, String> {
     // SAFETY: only the network changes; files and memory stay shared.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|error| error.to_string())?;
     Network::new()

@@ -191,9 +191,11 @@ async fn a_restarted_broker_ballots_for_all_its_partitions(server: &mut Server) 
     let Broker { metadata, state } = Broker::start(&server.endpoint(), 1).await;
     let topic = new_topic("t", 1_000);
     metadata.create_topic(topic.clone()).await.unwrap();
+    let lifetime = metadata.image().brokers[&BrokerId(1)].incarnation;
     metadata.close().await;
     let mut intact = options(&server.endpoint(), Some(1), state.path());
     intact.registration.data_may_be_lost = false;
+    intact.vouched = vec![lifetime];
     let metadata = Metadata::connect(intact).await.unwrap();
     let key = format!("/ketcd/test/partitions/{}/0000000007", topic.id);
     let changes: Vec<_> = (0..1_000).map(|partition| ballot(&metadata, topic.id, partition)).collect();

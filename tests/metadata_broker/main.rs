@@ -7,6 +7,7 @@
 mod etcd;
 
 mod admin;
+mod ends;
 mod guard;
 mod images;
 mod outage;

@@ -17,6 +17,8 @@ crate::on_every_server!(
     a_dead_holder_of_the_id_is_waited_for,
     a_living_holder_of_the_id_is_named,
     an_intact_broker_leaves_its_mark_alone,
+    a_disk_that_missed_a_lifetime_is_not_intact,
+    an_automatic_id_is_one_that_nobody_ever_used,
     a_revoked_lease_gives_a_new_lifetime,
     a_lease_that_ends_while_cut_off_gives_a_new_lifetime,
     a_short_cut_keeps_the_lifetime,
@@ -91,9 +93,11 @@ async fn a_living_holder_of_the_id_is_named(server: &mut Server) {
 async fn an_intact_broker_leaves_its_mark_alone(server: &mut Server) {
     let Broker { metadata, state } = Broker::start(&server.endpoint(), 1).await;
     let first = metadata.session().broker_epoch;
+    let lifetime = metadata.image().brokers[&BrokerId(1)].incarnation;
     metadata.close().await;
     let mut intact = options(&server.endpoint(), Some(1), state.path());
     intact.registration.data_may_be_lost = false;
+    intact.vouched = vec![lifetime];
     let again = Metadata::connect(intact).await.unwrap();
     let second = again.session().broker_epoch;
     assert!(second > first);
@@ -105,6 +109,40 @@ async fn an_intact_broker_leaves_its_mark_alone(server: &mut Server) {
     let mut images = again.images();
     let marked = images.wait_for(|image| image.intact.get(&BrokerId(1)) == Some(&third));
     tokio::time::timeout(SOON, marked).await.expect("the mark moves").unwrap();
+}
+
+async fn a_disk_that_missed_a_lifetime_is_not_intact(server: &mut Server) {
+    let Broker { metadata, state } = Broker::start(&server.endpoint(), 1).await;
+    let lifetime = metadata.image().brokers[&BrokerId(1)].incarnation;
+    metadata.close().await;
+    // A snapshot of the disk is taken here; then the broker runs once more.
+    let again = Broker::start(&server.endpoint(), 1).await;
+    let second = again.metadata.session().broker_epoch;
+    again.metadata.close().await;
+    let mut restored = options(&server.endpoint(), Some(1), state.path());
+    restored.registration.data_may_be_lost = false;
+    restored.vouched = vec![lifetime];
+    let metadata = Metadata::connect(restored).await.unwrap();
+    let third = metadata.session().broker_epoch;
+    assert!(third > second);
+    assert_eq!(metadata.image().intact[&BrokerId(1)], third, "a clean marker that is stale (rule B2)");
+    // The same process knows what it did: a lost session refutes nothing.
+    server.client().await.lease_revoke(metadata.session().lease).await.unwrap();
+    let fourth = new_lifetime(&metadata, third).await;
+    metadata.wait_for(fourth.get(), SOON).await.unwrap();
+    assert_eq!(metadata.image().intact[&BrokerId(1)], third);
+}
+
+async fn an_automatic_id_is_one_that_nobody_ever_used(server: &mut Server) {
+    let named = Broker::start(&server.endpoint(), 1001).await;
+    named.metadata.close().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let state = TempDir::new().unwrap();
+        let unnamed = options(&server.endpoint(), None, state.path());
+        ids.push(Metadata::choose_node_id(unnamed).await.unwrap().get());
+    }
+    assert!(ids[0] > 1001 && ids[1] > ids[0], "{ids:?}");
 }
 
 async fn new_lifetime(metadata: &Metadata, old: BrokerEpoch) -> BrokerEpoch {

@@ -176,6 +176,22 @@ impl Producer {
         code
     }
 
+    /// Sends one batch once, wherever this broker leads or not. On an error the next batch has the same numbers again.
+    pub async fn try_send(&mut self, records: i32) -> Result<ErrorCode, PeerError> {
+        let batch = self.batch(records);
+        let (code, offset) = self.attempt(&batch).await?;
+        if code == ErrorCode::None {
+            self.note(offset, records);
+        }
+        Ok(code)
+    }
+
+    /// Goes on with another broker, on a new connection.
+    pub fn move_to(&mut self, bootstrap: &str) {
+        bootstrap.clone_into(&mut self.bootstrap);
+        self.peer = None;
+    }
+
     fn note(&mut self, offset: i64, records: i32) {
         self.acked.push((offset, self.next_number, records));
         self.next_number += records;

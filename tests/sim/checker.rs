@@ -77,7 +77,9 @@ impl Checker {
                     let Some(value) = &write.value else { continue };
                     let value = Record::<TopicValue>::decode(value).unwrap().value;
                     for (partition, replicas) in (0..).zip(&value.assignment) {
-                        self.truths.entry(partition).or_insert_with(|| Truth::new(&value, partition, replicas));
+                        self.truths
+                            .entry(partition)
+                            .or_insert_with(|| Truth::new(&value, partition, replicas));
                     }
                 }
                 Ok(Key::BrokerLive(id)) => {
@@ -153,7 +155,10 @@ impl Checker {
                     *truth.holders.entry((*index, *value)).or_default() |= 1 << node.id.get();
                     let stamps = node.log(*partition).map_or(&[][..], |log| &log.stamps[..]);
                     if stamps.windows(2).any(|pair| pair[0] > pair[1]) {
-                        self.say(format!("partition {partition}: epochs go back in the log of {} (rule F5)", node.id));
+                        self.say(format!(
+                            "partition {partition}: epochs go back in the log of {} (rule F5)",
+                            node.id
+                        ));
                     }
                 }
                 Fact::Advanced { partition, epoch, from, values } => {
@@ -171,7 +176,9 @@ impl Checker {
                     truth.committed.extend_from_slice(&values[known..]);
                     if !same {
                         let id = node.id;
-                        self.say(format!("partition {partition}: {id} commits other records than were committed (I2)"));
+                        self.say(format!(
+                            "partition {partition}: {id} commits other records than were committed (I2)"
+                        ));
                     }
                 }
                 Fact::Cut { partition, to, below_high_watermark, from } => {
@@ -201,31 +208,39 @@ impl Checker {
         let id = process.id;
         let values = &replica.log.values;
         if high_watermark > values.len() {
-            return self.say(format!("partition {partition}: the high watermark of {id} is above its log (I5)"));
+            return self
+                .say(format!("partition {partition}: the high watermark of {id} is above its log (I5)"));
         }
         let Some(core) = replica.leading() else {
             let known = high_watermark.min(truth.committed.len());
             let beyond = high_watermark > truth.committed.len();
             if truth.cut_in.is_none() && (beyond || truth.committed[..known] != values[..known]) {
-                self.say(format!("partition {partition}: broker {id} has other records below its high watermark (I2)"));
+                self.say(format!(
+                    "partition {partition}: broker {id} has other records below its high watermark (I2)"
+                ));
             }
             return;
         };
         let epoch = core.epoch();
         let stale = truth.cut_in.is_some_and(|cut| epoch < cut);
         if truth.leaders.get(&epoch).copied().flatten() != process.me {
-            return self.say(format!("partition {partition}: broker {id} leads in epoch {epoch}, which is not its own (I6)"));
+            return self.say(format!(
+                "partition {partition}: broker {id} leads in epoch {epoch}, which is not its own (I6)"
+            ));
         }
         let before = truth.high_watermarks.insert((id, process.life, epoch), replica.high_watermark);
         if before.is_some_and(|before| before > replica.high_watermark) {
-            return self.say(format!("partition {partition}: the high watermark of {id} goes back (rule L3)"));
+            return self
+                .say(format!("partition {partition}: the high watermark of {id} goes back (rule L3)"));
         }
         if stale {
             return;
         }
         let known = high_watermark.min(truth.committed.len());
         if truth.committed[..known] != values[..known] {
-            return self.say(format!("partition {partition}: leader {id} has other records than were committed (I2)"));
+            return self.say(format!(
+                "partition {partition}: leader {id} has other records than were committed (I2)"
+            ));
         }
         if high_watermark > known && before.is_some() {
             self.say(format!("partition {partition}: the high watermark of {id} moved unseen"));
@@ -250,16 +265,24 @@ impl Checker {
                 self.counters.acked += 1;
                 let value = request.op;
                 if reply.in_epoch.is_none() {
-                    return self.say(format!("partition {partition}: broker {} acknowledges after its step-down (rule L11)", node.id));
+                    return self.say(format!(
+                        "partition {partition}: broker {} acknowledges after its step-down (rule L11)",
+                        node.id
+                    ));
                 }
                 if reply.isr.0 < reply.isr.1 {
-                    return self.say(format!("partition {partition}: acknowledged with {} in sync (rule L7)", reply.isr.0));
+                    return self.say(format!(
+                        "partition {partition}: acknowledged with {} in sync (rule L7)",
+                        reply.isr.0
+                    ));
                 }
                 if stale {
                     return;
                 }
                 if truth.committed.get(index) != Some(&value) {
-                    return self.say(format!("partition {partition}: offset {offset} is acknowledged and not committed (I1)"));
+                    return self.say(format!(
+                        "partition {partition}: offset {offset} is acknowledged and not committed (I1)"
+                    ));
                 }
                 truth.acked.insert(offset.get(), value);
                 let holders = truth.holders.get(&(index, value)).map_or(0, |mask| mask.count_ones());
@@ -270,7 +293,10 @@ impl Checker {
             }
             (ClientAnswer::Acked { .. }, ClientKind::Produce { acks_all: false }) => {
                 if fenced && truth.record.replicas.len() > 1 {
-                    self.say(format!("partition {partition}: broker {} takes acks=1 after its deadline (rule L12)", node.id));
+                    self.say(format!(
+                        "partition {partition}: broker {} takes acks=1 after its deadline (rule L12)",
+                        node.id
+                    ));
                 }
             }
             (ClientAnswer::Read { from, values }, _) if !stale => {
@@ -278,7 +304,9 @@ impl Checker {
                 let from = usize::try_from(from.get()).unwrap();
                 let to = from + values.len();
                 if !values.is_empty() && truth.committed.get(from..to) != Some(&values[..]) {
-                    self.say(format!("partition {partition}: a consumer reads at {from} what was not committed (I3)"));
+                    self.say(format!(
+                        "partition {partition}: a consumer reads at {from} what was not committed (I3)"
+                    ));
                 }
             }
             _ => {}
@@ -299,7 +327,9 @@ impl Checker {
                 let whole = values.get(..truth.committed.len()) == Some(&truth.committed[..]);
                 if !whole {
                     let id = entry.id;
-                    breach = Some(format!("partition {partition}: electable broker {id} lacks committed records (I8)"));
+                    breach = Some(format!(
+                        "partition {partition}: electable broker {id} lacks committed records (I8)"
+                    ));
                 }
             }
             breach = breach.or_else(|| superset(*partition, truth, etcd, nodes));
@@ -322,7 +352,9 @@ impl Checker {
         }
         for (partition, truth) in &self.truths {
             let record = &truth.record;
-            let Some(leader) = record.leader else { return Some(format!("partition {partition} has no leader")) };
+            let Some(leader) = record.leader else {
+                return Some(format!("partition {partition} has no leader"));
+            };
             let process = nodes[&leader.id].process.as_ref()?;
             let core = process.replicas.get(partition).and_then(|replica| replica.leading());
             if core.is_none_or(|core| core.epoch() != record.leader_epoch) || process.me != Some(leader) {
@@ -335,7 +367,11 @@ impl Checker {
             if isr != replicas || record.isr.iter().any(|entry| is_refuted(etcd, *entry)) {
                 return Some(format!("partition {partition}: ISR {isr:?} of {replicas:?} (I9)"));
             }
-            if !record.elr.is_empty() || record.recovering || !record.adding.is_empty() || !record.removing.is_empty() {
+            if !record.elr.is_empty()
+                || record.recovering
+                || !record.adding.is_empty()
+                || !record.removing.is_empty()
+            {
                 return Some(format!("partition {partition}: the record is not at rest: {record:?}"));
             }
             for id in replicas {
@@ -344,7 +380,9 @@ impl Checker {
                     return Some(format!("partition {partition}: broker {id} has no replica"));
                 };
                 if replica.log.values != truth.committed {
-                    return Some(format!("partition {partition}: broker {id} is not equal to what was committed (I9)"));
+                    return Some(format!(
+                        "partition {partition}: broker {id} is not equal to what was committed (I9)"
+                    ));
                 }
                 if replica.high_watermark != replica.log.end() {
                     return Some(format!("partition {partition}: broker {id}'s high watermark lags (I9)"));
@@ -354,7 +392,9 @@ impl Checker {
                 truth.committed.get(usize::try_from(**offset).unwrap()) != Some(*value)
             });
             if let Some((offset, _)) = lost {
-                return Some(format!("partition {partition}: the acknowledged record at {offset} is lost (I1)"));
+                return Some(format!(
+                    "partition {partition}: the acknowledged record at {offset} is lost (I1)"
+                ));
             }
         }
         None
@@ -381,28 +421,29 @@ impl Checker {
 }
 
 /// I7: a leader that is not stale and has enough in sync knows everybody who could be elected.
-fn superset(
-    partition: i32,
-    truth: &Truth,
-    etcd: &Etcd,
-    nodes: &BTreeMap<BrokerId, Node>,
-) -> Option<String> {
+fn superset(partition: i32, truth: &Truth, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>) -> Option<String> {
     let leader = truth.record.leader?;
     let process = nodes[&leader.id].process.as_ref()?;
     let core = process.replicas.get(&partition)?.leading()?;
-    if core.epoch() != truth.record.leader_epoch || process.me != Some(leader) || core.isr_size() < core.min_isr() {
+    if core.epoch() != truth.record.leader_epoch
+        || process.me != Some(leader)
+        || core.isr_size() < core.min_isr()
+    {
         return None;
     }
     let maximal = core.maximal();
     let electable = truth.record.isr.iter().chain(&truth.record.elr);
-    let missing = electable.into_iter().find(|entry| !maximal.contains(&entry.id) && !is_refuted(etcd, **entry))?;
+    let missing =
+        electable.into_iter().find(|entry| !maximal.contains(&entry.id) && !is_refuted(etcd, **entry))?;
     Some(format!("partition {partition}: leader {} does not count broker {} (I7)", leader.id, missing.id))
 }
 
 impl Truth {
     fn new(value: &TopicValue, partition: i32, replicas: &[BrokerId]) -> Self {
-        let isr: Vec<ReplicaEntry> =
-            replicas.iter().map(|id| ReplicaEntry { id: *id, epoch: value.epoch_of(*id, partition) }).collect();
+        let isr: Vec<ReplicaEntry> = replicas
+            .iter()
+            .map(|id| ReplicaEntry { id: *id, epoch: value.epoch_of(*id, partition) })
+            .collect();
         let leader = isr.first().copied();
         Self {
             committed: Vec::new(),

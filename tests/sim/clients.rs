@@ -42,7 +42,13 @@ pub struct Clients {
 
 impl Clients {
     /// Metadata from a broker: older epochs are ignored, as Kafka's clients do.
-    pub fn learn(&mut self, client: usize, partition: i32, leader: Option<BrokerId>, epoch: LeaderEpoch) -> Known {
+    pub fn learn(
+        &mut self,
+        client: usize,
+        partition: i32,
+        leader: Option<BrokerId>,
+        epoch: LeaderEpoch,
+    ) -> Known {
         let known = self.known.entry((client, partition)).or_default();
         if epoch >= known.epoch {
             known.leader = leader;

@@ -116,9 +116,10 @@ impl Etcd {
             return Answer::Refused;
         }
         let mut puts = BTreeSet::new();
-        let twice = txn.operations.iter().any(|operation| {
-            matches!(operation, Operation::Put { key, .. } if !puts.insert(key))
-        });
+        let twice = txn
+            .operations
+            .iter()
+            .any(|operation| matches!(operation, Operation::Put { key, .. } if !puts.insert(key)));
         assert!(!twice, "duplicate key given in txn request: {txn:?}");
         let revision = self.state.revision + 1;
         let before = self.history.len();
@@ -172,11 +173,7 @@ impl Etcd {
 
     fn delete(&mut self, key: &[u8], revision: i64) {
         if self.state.keys.remove(key).is_some() {
-            self.history.push(KeyEvent {
-                key: key.to_vec(),
-                mod_revision: revision,
-                change: Change::Delete,
-            });
+            self.history.push(KeyEvent { key: key.to_vec(), mod_revision: revision, change: Change::Delete });
             self.written.push(Write { key: key.to_vec(), value: None, revision });
         }
     }

@@ -11,7 +11,9 @@ pub enum Message {
     Fetched(Fetched),
     Client(ClientRequest),
     /// The port of the broker that was asked refuses connections, and the old one was reset: that process is dead.
-    Refused { broker: BrokerId },
+    Refused {
+        broker: BrokerId,
+    },
 }
 
 /// A follower's fetch of one partition.
@@ -74,8 +76,12 @@ pub struct ClientRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientKind {
     /// The value is the number of the operation.
-    Produce { acks_all: bool },
-    Read { from: Offset },
+    Produce {
+        acks_all: bool,
+    },
+    Read {
+        from: Offset,
+    },
     Latest,
 }
 

@@ -77,9 +77,9 @@ impl Node {
     /// Starts a process: looks at what the last one left (rules B1, B2).
     pub fn start(&mut self, life: u64, now: u64) {
         let disk = &mut self.disk;
-        let intact = disk.proof.is_some_and(|(boot, epoch)| {
-            !disk.error && (boot == self.boot || disk.marker == Some(epoch))
-        });
+        let intact = disk
+            .proof
+            .is_some_and(|(boot, epoch)| !disk.error && (boot == self.boot || disk.marker == Some(epoch)));
         let clean = disk.proof.is_some_and(|(_, epoch)| disk.marker == Some(epoch));
         disk.marker = None;
         let data_may_be_lost = !intact && !(seeded(Bug::B2Ignored) && disk.proof.is_some());

@@ -18,9 +18,9 @@ use crate::metadata::PartitionOutcome;
 use crate::metadata::apply::{self, KeyEvent};
 use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::keys::{BrokerLiveValue, Key, Record};
+use crate::metadata::txn::Outcome;
 use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
 use crate::metadata::txn::shapes::{self, ClusterKey};
-use crate::metadata::txn::Outcome;
 use crate::replication::election::{self, ElectionRules};
 use crate::replication::leader::{Leader, Rules};
 use crate::types::seeded::{Bug, seeded};
@@ -123,11 +123,18 @@ impl Context<'_> {
 #[derive(Debug)]
 pub enum Session {
     /// Registers again then.
-    Away { next_at: u64 },
+    Away {
+        next_at: u64,
+    },
     /// The registration is on its way.
-    Registering { lease: i64 },
+    Registering {
+        lease: i64,
+    },
     /// Its answer was lost: the lease is ended, which ends the doubt.
-    Doubt { lease: i64, next_at: u64 },
+    Doubt {
+        lease: i64,
+        next_at: u64,
+    },
     Held(Held),
 }
 
@@ -162,7 +169,10 @@ pub enum Purpose {
     Ballot,
     HandOver,
     /// In the name of the controller: its candidacy.
-    Controller { lease: i64, epoch: i64 },
+    Controller {
+        lease: i64,
+        epoch: i64,
+    },
     /// An operator asked for it.
     Asked,
 }
@@ -244,7 +254,11 @@ impl Process {
         for (partition, mut log) in std::mem::take(&mut process.left) {
             let end = log.end();
             log.epochs.truncate_from_end(end.get());
-            let recovery = if clean_start { 0 } else { 20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150 };
+            let recovery = if clean_start {
+                0
+            } else {
+                20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150
+            };
             process.replicas.insert(partition, Replica::new(partition, log, now + recovery));
         }
         process
@@ -373,7 +387,9 @@ impl Process {
         let Some(pending) = self.pending.remove(&request) else { return };
         let now = context.now;
         match (pending, answer) {
-            (Pending::Register { lease, sent }, answer) => self.registered(lease, sent, answer, disk, context),
+            (Pending::Register { lease, sent }, answer) => {
+                self.registered(lease, sent, answer, disk, context)
+            }
             (Pending::EndDoubt { lease }, _) => {
                 if matches!(self.session, Session::Doubt { lease: doubted, .. } if doubted == lease) {
                     self.session = Session::Away { next_at: now };
@@ -511,9 +527,11 @@ impl Process {
             return;
         }
         let entry = ReplicaEntry { id: broker, epoch: live.epoch };
-        let candidacy = self.image.candidates.iter().find(|(_, candidate)| {
-            candidate.broker == broker && candidate.broker_epoch == entry.epoch
-        });
+        let candidacy = self
+            .image
+            .candidates
+            .iter()
+            .find(|(_, candidate)| candidate.broker == broker && candidate.broker_epoch == entry.epoch);
         let txn = shapes::end_session(keys(), entry, candidacy.map(|(lease, _)| *lease));
         self.ask(Pending::EndSession(broker), Request::Txn(txn), context);
     }
@@ -569,7 +587,9 @@ impl Process {
                 && image.brokers.get(&me.id).is_some_and(|live| live.draining)
             {
                 let leaving = self.stop.is_some().then_some(me.id);
-                if let Some(change) = super::stopping::hand_over(&image, partition, me, to, leaving, context.topic) {
+                if let Some(change) =
+                    super::stopping::hand_over(&image, partition, me, to, leaving, context.topic)
+                {
                     leading.handing_over = true;
                     changes.push((change, Purpose::HandOver));
                 }
@@ -609,8 +629,10 @@ impl Process {
                 }
                 continue;
             }
-            let replica =
-                self.replicas.entry(partition).or_insert_with(|| Replica::new(partition, Log::default(), now));
+            let replica = self
+                .replicas
+                .entry(partition)
+                .or_insert_with(|| Replica::new(partition, Log::default(), now));
             if replica.is_ready(now) {
                 let rules = context.topic.rules();
                 let applied = Applied { state, image: &image, me, rules, now: duration(now) };
@@ -656,9 +678,16 @@ impl Process {
         self.ask(Pending::Changes(pack), request, context);
     }
 
-    fn changed(&mut self, mut pack: Vec<(PartitionChange, Purpose)>, answer: Answer, context: &mut Context<'_>) {
+    fn changed(
+        &mut self,
+        mut pack: Vec<(PartitionChange, Purpose)>,
+        answer: Answer,
+        context: &mut Context<'_>,
+    ) {
         let outcome = match answer {
-            Answer::Outcome(Outcome::Applied { revision }) => PartitionOutcome::Written(PartitionEpoch(revision)),
+            Answer::Outcome(Outcome::Applied { revision }) => {
+                PartitionOutcome::Written(PartitionEpoch(revision))
+            }
             Answer::Outcome(Outcome::Rejected { .. }) if pack.len() > 1 => {
                 let right = pack.split_off(pack.len() / 2);
                 self.send_pack(pack, context);

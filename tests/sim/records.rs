@@ -62,7 +62,10 @@ pub fn breach(
     }
     let changed = new.isr != old.isr || moved;
     if changed && let Some(kept) = new.isr.iter().chain(&new.elr).find(|entry| refuted(entry)) {
-        return Some(format!("broker {} is kept although its epoch {} is refuted (N44)", kept.id, kept.epoch));
+        return Some(format!(
+            "broker {} is kept although its epoch {} is refuted (N44)",
+            kept.id, kept.epoch
+        ));
     }
     let unclean_election = is_unclean(etcd, old, new);
     if unclean_election && !unclean {
@@ -72,7 +75,9 @@ pub fn breach(
         }
     }
     if unclean_election && !new.recovering {
-        return Some("elected from outside of ISR and ELR, as if nothing could be lost (rules U1, U4)".into());
+        return Some(
+            "elected from outside of ISR and ELR, as if nothing could be lost (rules U1, U4)".into(),
+        );
     }
     for entry in new.isr.iter().filter(|entry| !has(&old.isr, entry.id) && !moved) {
         match live(etcd, entry.id) {
@@ -96,9 +101,10 @@ pub fn breach(
         return Some("the ISR is large enough and the ELR is not empty (rule U2)".into());
     }
     if changed && new.isr.len() < enough && !unclean_election {
-        let gone = old.isr.iter().chain(&old.elr).filter(|entry| {
-            !refuted(entry) && !has(&new.isr, entry.id) && new.replicas.contains(&entry.id)
-        });
+        let gone =
+            old.isr.iter().chain(&old.elr).filter(|entry| {
+                !refuted(entry) && !has(&new.isr, entry.id) && new.replicas.contains(&entry.id)
+            });
         if let Some(forgotten) = gone.into_iter().find(|entry| !has(&new.elr, entry.id)) {
             return Some(format!("broker {} left a small ISR and is not eligible (rule U2)", forgotten.id));
         }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::Log;
-use super::message::{
-    Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetched, Refusal,
-};
+use super::message::{Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetched, Refusal};
 use super::process::{Context, Fact};
 use super::{at, duration, topic_id};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
@@ -240,9 +238,8 @@ impl Replica {
         }
         if !self.late.is_empty() {
             let high_watermark = self.high_watermark;
-            let (acked, still) = std::mem::take(&mut self.late)
-                .into_iter()
-                .partition(|parked| parked.offset < high_watermark);
+            let (acked, still) =
+                std::mem::take(&mut self.late).into_iter().partition(|parked| parked.offset < high_watermark);
             self.late = still;
             let acked: Vec<Parked> = acked;
             for parked in acked {
@@ -340,12 +337,10 @@ impl Replica {
                 let cut = follower::truncation(&self.log, self.high_watermark, (epoch, end));
                 self.cut(cut.to, cut.below_high_watermark, context);
             }
-            Body::OutOfRange { start, end } => {
-                match follower::out_of_range(self.log.end(), start, end) {
-                    OutOfRange::TruncateTo(to) => self.cut(to, to < self.high_watermark, context),
-                    OutOfRange::StartAt(_) | OutOfRange::Retry => following.next_at = now + FETCH_BACKOFF,
-                }
-            }
+            Body::OutOfRange { start, end } => match follower::out_of_range(self.log.end(), start, end) {
+                OutOfRange::TruncateTo(to) => self.cut(to, to < self.high_watermark, context),
+                OutOfRange::StartAt(_) | OutOfRange::Retry => following.next_at = now + FETCH_BACKOFF,
+            },
             Body::Records { base, records, high_watermark } => {
                 // rule F5
                 let mut last = self.log.stamps.last().copied().unwrap_or(-1);
@@ -381,7 +376,13 @@ impl Replica {
     }
 
     /// A client asks. `fenced`: the session's deadline has passed (rule E6); `unclean`: the topic allows unclean elections.
-    pub fn on_client(&mut self, request: ClientRequest, fenced: bool, unclean: bool, context: &mut Context<'_>) {
+    pub fn on_client(
+        &mut self,
+        request: ClientRequest,
+        fenced: bool,
+        unclean: bool,
+        context: &mut Context<'_>,
+    ) {
         let refuse = |context: &mut Context<'_>, request, why| {
             context.reply(request, ClientAnswer::Failed(why));
         };
@@ -436,7 +437,11 @@ impl Replica {
     }
 
     /// The next change of the ISR, if it is time.
-    pub fn propose(&mut self, image: &ClusterImage, context: &mut Context<'_>) -> Option<crate::metadata::txn::partitions::PartitionChange> {
+    pub fn propose(
+        &mut self,
+        image: &ClusterImage,
+        context: &mut Context<'_>,
+    ) -> Option<crate::metadata::txn::partitions::PartitionChange> {
         let (partition, now) = (self.partition, context.now);
         let Role::Leader(leading) = &mut self.role else { return None };
         if leading.not_before > now {

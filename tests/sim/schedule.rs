@@ -75,7 +75,13 @@ const FAULTS: [Fault; 19] = [
 /// The world of a seed, before anything goes wrong.
 pub fn world_of(seed: u64) -> World {
     let mut random = Random::new(seed);
-    let brokers = if random.chance(15) { 2 } else if random.chance(8) { 4 } else { 3 };
+    let brokers = if random.chance(15) {
+        2
+    } else if random.chance(8) {
+        4
+    } else {
+        3
+    };
     let rf = if brokers == 2 || random.chance(35) { 2 } else { 3 };
     let min_isr = if random.chance(55) { 2 } else { 1 };
     let hostile_watch = if random.chance(20) { random.between(5, 40) } else { 0 };
@@ -112,7 +118,8 @@ pub fn world_of(seed: u64) -> World {
     let think = random.between(10, 60);
     let away_max = if random.chance(40) { 1 } else { 4 };
     let length = random.between(1_500, 4_000);
-    world.chaos = Some(Chaos { until: world.now + length, pause, think, losses, away_max, partitions, weights });
+    world.chaos =
+        Some(Chaos { until: world.now + length, pause, think, losses, away_max, partitions, weights });
     world.at(world.now, Event::Chaos);
     world.at(world.now, Event::Operate);
     world
@@ -132,7 +139,9 @@ pub fn run(world: &mut World) -> Result<(), String> {
     let partitions: Vec<i32> = world.checker.truths.keys().copied().collect();
     for partition in partitions {
         if !(0..20).any(|_| gets_through(world, partition)) {
-            return Err(world.breach().map_or("no record gets through after the faults".to_owned(), str::to_owned));
+            return Err(world
+                .breach()
+                .map_or("no record gets through after the faults".to_owned(), str::to_owned));
         }
     }
     world.settle()
@@ -190,9 +199,9 @@ impl World {
     /// Operations that are done and were no produces say nothing any more.
     fn forget_old_operations(&mut self) {
         if self.clients.ops.len() > 400 {
-            self.clients.ops.retain(|_, op| {
-                op.state == State::Waiting || matches!(op.kind, ClientKind::Produce { .. })
-            });
+            self.clients
+                .ops
+                .retain(|_, op| op.state == State::Waiting || matches!(op.kind, ClientKind::Produce { .. }));
         }
     }
 
@@ -307,8 +316,11 @@ impl World {
                     shuffled.swap(at, with);
                 }
                 shuffled.truncate(count);
-                let wish =
-                    if self.random.chance(15) { Wish::Cancel(partition) } else { Wish::Reassign(partition, shuffled) };
+                let wish = if self.random.chance(15) {
+                    Wish::Cancel(partition)
+                } else {
+                    Wish::Reassign(partition, shuffled)
+                };
                 self.wish(&wish, Some(target));
             }
             _ => {}

@@ -8,8 +8,8 @@
 //! | `KETCD_SIM_BUG` | with that guard left out ([`Bug`]) |
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::checker::Counters;
 use super::schedule;
@@ -199,7 +199,8 @@ fn what_once_failed_is_kept() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sim/regressions");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    for file in files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "txt")) {
+    for file in files.into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "txt"))
+    {
         let text = std::fs::read_to_string(&file).unwrap();
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
             let seed = line.trim().parse().unwrap_or_else(|_| panic!("{}: {line:?}", file.display()));

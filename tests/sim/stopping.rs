@@ -73,7 +73,8 @@ impl Process {
         }
         let announced = self.image.brokers.get(&me.id).is_some_and(|live| live.stopping);
         let relied_on = self.states().any(|state| {
-            let led_elsewhere = state.leader.is_some_and(|leader| leader.id != me.id && self.image.lives(leader));
+            let led_elsewhere =
+                state.leader.is_some_and(|leader| leader.id != me.id && self.image.lives(leader));
             led_elsewhere && state.isr.iter().any(|entry| entry.id == me.id)
                 || state.leader == Some(me) && election::successor(&self.image, state, me.id).is_some()
         });

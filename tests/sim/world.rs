@@ -16,17 +16,46 @@ use crate::types::BrokerId;
 #[derive(Debug, Clone)]
 pub enum Event {
     /// Timers of a process.
-    Tick { node: BrokerId, life: u64 },
+    Tick {
+        node: BrokerId,
+        life: u64,
+    },
     /// To whatever process was there when it was sent.
-    Message { to: BrokerId, from: Option<BrokerId>, life: u64, message: Message },
-    Request { node: BrokerId, life: u64, id: u64, request: Request },
-    Answer { node: BrokerId, life: u64, id: u64, answer: Answer, after: usize },
-    Timeout { node: BrokerId, life: u64, id: u64 },
-    Watch { node: BrokerId, life: u64 },
+    Message {
+        to: BrokerId,
+        from: Option<BrokerId>,
+        life: u64,
+        message: Message,
+    },
+    Request {
+        node: BrokerId,
+        life: u64,
+        id: u64,
+        request: Request,
+    },
+    Answer {
+        node: BrokerId,
+        life: u64,
+        id: u64,
+        answer: Answer,
+        after: usize,
+    },
+    Timeout {
+        node: BrokerId,
+        life: u64,
+        id: u64,
+    },
+    Watch {
+        node: BrokerId,
+        life: u64,
+    },
     /// etcd looks at its leases.
     Expire,
     /// An answer to a client.
-    Reply { op: u64, answer: ClientAnswer },
+    Reply {
+        op: u64,
+        answer: ClientAnswer,
+    },
     /// The schedule's next fault, or operation of a client.
     Chaos,
     Operate,
@@ -159,7 +188,8 @@ impl World {
 
     /// Takes the earliest event; `false` if there is none before `until`.
     pub fn step(&mut self, until: u64) -> bool {
-        let Some(((time, _), event)) = self.queue.first_key_value().map(|(at, event)| (*at, event.clone())) else {
+        let Some(((time, _), event)) = self.queue.first_key_value().map(|(at, event)| (*at, event.clone()))
+        else {
             return false;
         };
         if time > until {
@@ -179,7 +209,8 @@ impl World {
     /// Carries one event out, and looks at everything.
     pub fn carry_out(&mut self, event: Event) {
         self.checker.counters.steps += 1;
-        if self.trace.is_on() && !matches!(event, Event::Tick { .. } | Event::Expire | Event::Chaos | Event::Operate)
+        if self.trace.is_on()
+            && !matches!(event, Event::Tick { .. } | Event::Expire | Event::Chaos | Event::Operate)
         {
             self.note(|| format!("{event:?}"));
         }
@@ -224,7 +255,8 @@ impl World {
     ) {
         let node = self.nodes.get_mut(&id).unwrap();
         let Node { process, disk, .. } = node;
-        let Some(process) = process.as_mut().filter(|process| life.is_none_or(|life| process.life == life)) else {
+        let Some(process) = process.as_mut().filter(|process| life.is_none_or(|life| process.life == life))
+        else {
             return;
         };
         let mut context = Context {
@@ -399,7 +431,8 @@ impl World {
         let process = self.nodes[&id].process.as_ref().filter(|process| process.life == life);
         let Some(cursor) = process.and_then(|process| process.cursor) else { return };
         let end = self.etcd.history.len();
-        let compacted = self.etcd.history.get(cursor).is_some_and(|next| next.mod_revision < self.etcd.compacted);
+        let compacted =
+            self.etcd.history.get(cursor).is_some_and(|next| next.mod_revision < self.etcd.compacted);
         if compacted || cursor > end {
             return self.act(id, Some(life), |process, _, context| process.watch_lost(end, context));
         }

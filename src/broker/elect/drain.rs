@@ -12,6 +12,8 @@ use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::metadata::{MetadataError, PartitionOutcome};
 use crate::replication::election::{self, HandOver};
+use crate::telemetry::replication::{self as numbers, Won};
+use crate::types::BrokerId;
 
 /// Most hand-overs of one batch: after it the newest image is looked at.
 const HAND_OVERS_MAX: usize = 4_096;
@@ -69,6 +71,13 @@ async fn follow_configuration(broker: &Broker, image: &ClusterImage) -> bool {
     wanted
 }
 
+/// The configuration says that this broker drains, and its registration does not yet: as after a start. It takes nothing meanwhile.
+pub(super) fn is_to_be_announced(broker: &Broker) -> bool {
+    let image = broker.image();
+    let announced = image.brokers.get(&broker.id()).is_some_and(|live| live.draining);
+    !announced && broker.config().is_draining(&broker.dynamic(&image))
+}
+
 /// Before the end of this process: leaderships go, then this broker leaves every ISR, and its own image shows it. Clients are answered
 /// meanwhile, and told the new leaders. Returns after `limit` in any case; at once if nobody is there to take over.
 pub async fn leave(broker: &Broker, limit: Duration) {
@@ -102,7 +111,9 @@ pub async fn leave(broker: &Broker, limit: Duration) {
 
 async fn leave_in_order(broker: &Broker) -> Result<usize, MetadataError> {
     let _turn = broker.elections().flags.lock().await;
-    broker.metadata().set_flags(true, false).await?;
+    // Both flags at once, and first: nobody hands anything to this broker, all other leaders drop it from their ISRs meanwhile, and no
+    // new leader takes it back in (KIP-841).
+    broker.metadata().set_flags(true, true).await?;
     let mut handed_over = 0;
     loop {
         let me = broker.lifetime();
@@ -117,8 +128,6 @@ async fn leave_in_order(broker: &Broker) -> Result<usize, MetadataError> {
             tokio::time::sleep(RETRY_AT_THE_END).await;
         }
     }
-    // Only now: whoever is stopping is handed nothing by others, and hands nothing over in a hurry.
-    broker.metadata().set_flags(true, true).await?;
     let mut images = broker.metadata().images();
     let gone = images.wait_for(|image| left_behind(image, broker.lifetime()) == 0);
     gone.await.map_err(|_| MetadataError::Closed)?;
@@ -163,11 +172,7 @@ fn hand_overs(
 }
 
 /// Who takes a partition over from `me`, if `me` leads it in this lifetime.
-fn successor(
-    image: &ClusterImage,
-    state: &PartitionImage,
-    me: ReplicaEntry,
-) -> Option<crate::types::BrokerId> {
+fn successor(image: &ClusterImage, state: &PartitionImage, me: ReplicaEntry) -> Option<BrokerId> {
     (state.leader == Some(me)).then(|| election::successor(image, state, me.id)).flatten()
 }
 
@@ -176,7 +181,7 @@ async fn send(broker: &Broker, changes: Vec<PartitionChange>) -> usize {
     let asked = changes.len();
     let outcomes = broker.metadata().change_partitions(changes).await;
     let written = outcomes.iter().filter(|outcome| matches!(outcome, PartitionOutcome::Written(_))).count();
-    broker.elections().handed_over.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
+    (0..written).for_each(|_| numbers::elected(Won::HandOver));
     if written > 0 {
         info!(partitions = written, asked, "handed leaderships over");
     }

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -15,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::super::Broker;
-use crate::metadata::image::{BrokerImage, ClusterImage, ReplicaEntry};
+use super::super::fetcher::address_of;
+use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::protocol::peer::{Peer, PeerError};
+use crate::telemetry::replication as numbers;
 use crate::types::BrokerId;
 
 /// Most brokers that one broker watches.
@@ -72,7 +73,7 @@ struct Watch(JoinHandle<()>);
 
 impl Watch {
     fn begin(broker: Arc<Broker>, watched: Watched) -> Self {
-        Self(tokio::spawn(async move { watch(&broker, &watched).await }))
+        Self(tokio::spawn(async move { watch(broker, watched).await }))
     }
 }
 
@@ -96,16 +97,6 @@ fn neighbours(image: &ClusterImage, me: BrokerId, listener: Option<&str>) -> Vec
         .collect()
 }
 
-/// Where other brokers reach `broker`: its endpoint of that listener, else its first one.
-fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
-    let named = listener.and_then(|name| {
-        broker.endpoints.iter().find(|endpoint| endpoint.listener.eq_ignore_ascii_case(name))
-    });
-    let endpoint = named.or_else(|| broker.endpoints.first())?;
-    let (host, port) = (&endpoint.host, endpoint.port);
-    Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
-}
-
 /// What became of a broker whose connection was closed.
 #[derive(Debug)]
 enum After {
@@ -118,7 +109,7 @@ enum After {
 }
 
 /// Watches one lifetime, for as long as it stands in the image.
-async fn watch(broker: &Broker, watched: &Watched) {
+async fn watch(broker: Arc<Broker>, watched: Watched) {
     let mut connected = None;
     loop {
         let peer = match connected.take() {
@@ -134,7 +125,11 @@ async fn watch(broker: &Broker, watched: &Watched) {
                     connected = Some(peer);
                     continue;
                 }
-                After::Refused => judge(broker, watched).await,
+                // In a task of its own: this one ends when the image shows what came of it.
+                After::Refused => {
+                    let judged = tokio::spawn(judge(Arc::clone(&broker), watched.clone()));
+                    let _ = judged.await;
+                }
                 After::Silent => {}
             }
         }
@@ -158,7 +153,7 @@ async fn knock(address: &str) -> After {
 }
 
 /// Ends the session of a dead broker, if that is not known already, or its own business.
-async fn judge(broker: &Broker, watched: &Watched) {
+async fn judge(broker: Arc<Broker>, watched: Watched) {
     let entry = watched.entry;
     for _ in 0..END_TRIES {
         let image = broker.image();
@@ -170,7 +165,7 @@ async fn judge(broker: &Broker, watched: &Watched) {
         if !broker.metadata().is_fenced() {
             match broker.metadata().end_session_of(entry).await {
                 Ok(true) => {
-                    broker.elections().sessions_ended.fetch_add(1, Ordering::Relaxed);
+                    numbers::session_ended();
                     warn!(
                         dead = %entry.id, broker_epoch = %entry.epoch, address = watched.address,
                         "broker is dead: its connection closed and its port refuses; its session is ended"
@@ -189,5 +184,99 @@ impl Broker {
     /// `inter.broker.listener.name`.
     fn inter_broker_listener(&self) -> Option<&str> {
         self.broker_config().replication.inter_broker_listener.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::image::{BrokerImage, Endpoint};
+    use crate::types::BrokerEpoch;
+
+    fn broker(id: i32, endpoints: &[(&str, &str, u16)]) -> Arc<BrokerImage> {
+        let endpoint = |(listener, host, port): &(&str, &str, u16)| Endpoint {
+            listener: (*listener).into(),
+            host: (*host).into(),
+            port: *port,
+            security_protocol: "PLAINTEXT".into(),
+        };
+        Arc::new(BrokerImage {
+            id: BrokerId(id),
+            epoch: BrokerEpoch(1),
+            incarnation: uuid::Uuid::from_u128(1),
+            boot_id: String::new(),
+            endpoints: endpoints.iter().map(endpoint).collect(),
+            rack: None,
+            directories: vec![],
+            version: String::new(),
+            draining: false,
+            stopping: false,
+            mod_revision: 1,
+        })
+    }
+
+    #[test]
+    fn every_broker_is_watched_by_as_many_others_as_it_watches() {
+        let mut image = ClusterImage::default();
+        for id in 0..30 {
+            image.brokers.insert(BrokerId(id * 7), broker(id * 7, &[("PLAINTEXT", "h", 1)]));
+        }
+        let mut watched: BTreeMap<BrokerId, usize> = BTreeMap::new();
+        for id in image.brokers.keys() {
+            let chosen = neighbours(&image, *id, None);
+            assert_eq!(chosen.len(), WATCHED_MAX);
+            for other in chosen {
+                assert_ne!(other.entry.id, *id);
+                *watched.entry(other.entry.id).or_default() += 1;
+            }
+        }
+        assert!(watched.len() == 30 && watched.values().all(|by| *by == WATCHED_MAX), "{watched:?}");
+        // In a small cluster everybody watches everybody.
+        image.brokers.retain(|id, _| id.get() < 21);
+        assert_eq!(neighbours(&image, BrokerId(7), None).len(), 2);
+        image.brokers.retain(|id, _| id.get() < 7);
+        assert_eq!(neighbours(&image, BrokerId(0), None), []);
+    }
+
+    #[test]
+    fn the_listener_among_brokers_is_asked_else_the_first_one() {
+        let both = broker(1, &[("PUBLIC", "a.example", 9092), ("REPLICATION", "::1", 9093)]);
+        assert_eq!(address_of(&both, Some("replication")).as_deref(), Some("[::1]:9093"));
+        assert_eq!(address_of(&both, Some("OTHER")).as_deref(), Some("a.example:9092"));
+        assert_eq!(address_of(&both, None).as_deref(), Some("a.example:9092"));
+        assert_eq!(address_of(&broker(1, &[]), None), None);
+    }
+
+    /// Watching one port that answers as `server` says: a sequence of listening, closing, refusing.
+    #[tokio::test]
+    async fn a_port_that_refuses_after_a_close_is_told_from_one_that_answers() {
+        // Nobody listens: refused at once.
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        assert!(matches!(knock(&address).await, After::Refused));
+        // A port that takes connections and closes them is neither dead nor alive.
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let closing = tokio::spawn(async move {
+            loop {
+                drop(listener.accept().await);
+            }
+        });
+        assert!(matches!(knock(&address).await, After::Silent));
+        closing.abort();
+    }
+
+    #[tokio::test]
+    async fn a_port_that_closes_its_connections_before_itself_is_known_to_be_dead() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let dying = tokio::spawn(async move {
+            for _ in 0..3 {
+                drop(listener.accept().await);
+            }
+        });
+        assert!(matches!(knock(&address).await, After::Refused));
+        dying.await.unwrap();
     }
 }

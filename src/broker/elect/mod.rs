@@ -11,17 +11,18 @@ mod vacant;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Broker;
+use super::{Broker, rollback};
 use crate::log::Step;
 use crate::metadata::PartitionOutcome;
 use crate::metadata::image::{ClusterImage, ReplicaEntry, TopicImage};
 use crate::replication::election::{Ballot, ElectionRules, Grounds};
+use crate::telemetry::replication::{self as numbers, Won};
 use crate::types::{TopicId, random};
 use vacant::Vacancies;
 
@@ -30,71 +31,29 @@ const HELD_BACK_RETRY: Duration = Duration::from_millis(200);
 /// Steps of the random part of a pause.
 const CHANCES: u32 = 1_000;
 
-/// What this broker did about leaderships, and whether it is about to end.
+/// Whether this broker is about to end, and who speaks for it.
 #[derive(Debug, Default)]
 pub struct Elections {
-    in_sync: AtomicU64,
-    eligible: AtomicU64,
-    last_known_leader: AtomicU64,
-    unclean: AtomicU64,
-    lost: AtomicU64,
-    handed_over: AtomicU64,
-    sessions_ended: AtomicU64,
     /// This process stops: it campaigns no more, and its flags are no longer those of the configuration.
     leaving: AtomicBool,
     /// Who changes the flags of the registration: one at a time.
     flags: tokio::sync::Mutex<()>,
 }
 
-/// Counters of [`Elections`], for metrics. All only grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ElectionCounts {
-    /// Ballots won by an in-sync replica.
-    pub in_sync: u64,
-    /// By an eligible one (KIP-966).
-    pub eligible: u64,
-    /// By the last known leader, all others having lost data.
-    pub last_known_leader: u64,
-    /// By nobody that could be sure to have all records.
-    pub unclean: u64,
-    /// Ballots that were not taken: somebody was faster, or the record had moved.
-    pub lost: u64,
-    /// Leaderships handed over.
-    pub handed_over: u64,
-    /// Sessions of dead brokers ended before their leases.
-    pub sessions_ended: u64,
-}
-
 impl Elections {
-    /// The counters.
-    #[must_use]
-    pub fn counts(&self) -> ElectionCounts {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ElectionCounts {
-            in_sync: load(&self.in_sync),
-            eligible: load(&self.eligible),
-            last_known_leader: load(&self.last_known_leader),
-            unclean: load(&self.unclean),
-            lost: load(&self.lost),
-            handed_over: load(&self.handed_over),
-            sessions_ended: load(&self.sessions_ended),
-        }
-    }
-
     /// This process is about to end.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }
+}
 
-    fn won(&self, grounds: Grounds) {
-        let counter = match grounds {
-            Grounds::InSync => &self.in_sync,
-            Grounds::Eligible => &self.eligible,
-            Grounds::LastKnownLeader => &self.last_known_leader,
-            Grounds::Unclean => &self.unclean,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+const fn won_by(grounds: Grounds) -> Won {
+    match grounds {
+        Grounds::InSync => Won::InSync,
+        Grounds::Eligible => Won::Eligible,
+        Grounds::LastKnownLeader => Won::LastKnownLeader,
+        Grounds::Unclean => Won::Unclean,
     }
 }
 
@@ -136,14 +95,18 @@ async fn campaign(broker: &Broker, vacancies: &mut Vacancies) -> Option<Duration
     }
     // Rule E6: a fenced broker is as good as dead; and an outage of etcd is not the time for elections.
     let reachable = broker.metadata().session().reachable;
-    if broker.metadata().is_fenced() || broker.elections().is_leaving() || !reachable {
+    let held_back = broker.metadata().is_fenced() || broker.elections().is_leaving() || !reachable;
+    if held_back || drain::is_to_be_announced(broker) {
         return Some(HELD_BACK_RETRY);
     }
-    let ballots = vacancies.ballots(
+    let mut ballots = vacancies.ballots(
         now,
         |image, topic| broker.election_rules(image, topic),
         |topic, partition| broker.can_serve(topic, partition),
     );
+    if broker.broker_config().etcd.accept_rollback {
+        ballots.iter_mut().for_each(|ballot| rollback::raise(&mut ballot.change));
+    }
     if !ballots.is_empty() {
         let changes = ballots.iter().map(|ballot| ballot.change.clone()).collect();
         let outcomes = broker.metadata().change_partitions(changes).await;
@@ -169,7 +132,7 @@ fn tell(broker: &Broker, ballots: &[Ballot], outcomes: &[PartitionOutcome], took
         match outcome {
             PartitionOutcome::Written(_) => {
                 won += 1;
-                broker.elections().won(ballot.grounds);
+                numbers::elected(won_by(ballot.grounds));
                 if ballot.grounds >= Grounds::LastKnownLeader {
                     let topic = doubtful.entry((ballot.grounds, ballot.change.topic)).or_default();
                     topic.push(ballot.change.partition);
@@ -177,7 +140,7 @@ fn tell(broker: &Broker, ballots: &[Ballot], outcomes: &[PartitionOutcome], took
             }
             PartitionOutcome::Rejected => {
                 lost += 1;
-                broker.elections().lost.fetch_add(1, Ordering::Relaxed);
+                numbers::ballot_lost();
             }
             PartitionOutcome::Unknown { why } => failed = Some(why.clone()),
             PartitionOutcome::NotSent(error) => failed = Some(error.to_string()),
@@ -228,7 +191,10 @@ impl Broker {
         let Some(topic) = self.partitions().topic_by_id(topic) else { return false };
         topic.partition(partition).is_some_and(|partition| {
             let log = partition.log();
-            log.is_recovered() && matches!(log.ready(), Step::Ready(Ok(())))
+            let accepts = self.broker_config().etcd.accept_rollback;
+            log.is_recovered()
+                && matches!(log.ready(), Step::Ready(Ok(())))
+                && (accepts || partition.rolled_back().is_none())
         })
     }
 }

@@ -22,8 +22,8 @@ const NOT_READY_RETRY: Duration = Duration::from_millis(100);
 const UNKNOWN_RETRY: Duration = Duration::from_millis(200);
 /// Time until the next try after etcd could not be asked.
 const NOT_SENT_RETRY: Duration = Duration::from_millis(500);
-/// Time until a ballot that was won is looked for again, should no image show it.
-const WON_RETRY: Duration = Duration::from_secs(5);
+/// Time until a ballot that was sent or won is looked for again, should nothing be heard of it.
+const OUTCOME_RETRY: Duration = Duration::from_secs(5);
 /// Most ballots of one batch: after it the newest image is looked at.
 pub(super) const BALLOTS_MAX: usize = 4_096;
 
@@ -131,9 +131,11 @@ impl Vacancies {
                     None => vacancy.look_at = None,
                     Some(ballot) => {
                         let turn = vacancy.since + rank_delay(ballot.rank);
-                        vacancy.look_at = Some(turn);
                         if turn <= now {
+                            vacancy.look_at = Some(now + OUTCOME_RETRY);
                             ballots.push(ballot);
+                        } else {
+                            vacancy.look_at = Some(turn);
                         }
                     }
                 }
@@ -150,7 +152,7 @@ impl Vacancies {
             return;
         };
         let pause = match outcome {
-            PartitionOutcome::Written(_) => WON_RETRY,
+            PartitionOutcome::Written(_) => OUTCOME_RETRY,
             PartitionOutcome::Rejected => {
                 vacancy.losses = vacancy.losses.saturating_add(1);
                 conflict_pause(vacancy.losses).mul_f64(chance.clamp(0.0, 1.0))
@@ -207,3 +209,7 @@ fn config_changed(before: &ClusterImage, now: &ClusterImage, entity: &ConfigEnti
         _ => true,
     }
 }
+
+#[cfg(test)]
+#[path = "vacant_tests.rs"]
+mod tests;

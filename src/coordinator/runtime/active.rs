@@ -4,6 +4,7 @@
 //! without all turns before it, also when an append fails.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -25,6 +26,8 @@ pub(super) type Reply = Result<Answer, ErrorCode>;
 pub(super) struct Target<'a> {
     pub log: &'a dyn CoordinatorLog,
     pub epoch: LeaderEpoch,
+    /// When this is asked, by [`crate::types::Clock::elapsed`].
+    pub now: Duration,
 }
 
 /// A turn whose answers have not left yet.
@@ -34,6 +37,8 @@ struct Held {
     /// The log's end when it had the turn; `None` until then.
     end: Option<Offset>,
     answers: Vec<(Ticket, Answer)>,
+    /// Since when the answers wait.
+    since: Duration,
 }
 
 /// What has to be waited for next, outside of the lock.
@@ -69,7 +74,8 @@ impl Active {
     /// A shard whose state is that of the log below `end`.
     pub fn new(core: GroupShard, attempt: u64, end: Offset) -> Self {
         // Nothing is answered before all that was replayed is committed.
-        let loaded = Held { batches: VecDeque::new(), end: Some(end), answers: Vec::new() };
+        let loaded =
+            Held { batches: VecDeque::new(), end: Some(end), answers: Vec::new(), since: Duration::ZERO };
         Self {
             core,
             attempt,
@@ -111,7 +117,7 @@ impl Active {
             }
         };
         if !batches.is_empty() || !turn.answers.is_empty() {
-            self.held.push_back(Held { batches, end: None, answers: turn.answers });
+            self.held.push_back(Held { batches, end: None, answers: turn.answers, since: target.now });
         }
         self.write(target)?;
         if self.pumped { Ok(()) } else { self.release(target) }
@@ -198,6 +204,25 @@ impl Active {
     ) -> Result<(), LogRefused> {
         committed?;
         self.release(target)
+    }
+
+    /// Since when the oldest answer waits; `None` if none does.
+    pub fn waiting_since(&self) -> Option<Duration> {
+        self.held.iter().find(|held| !held.answers.is_empty()).map(|held| held.since)
+    }
+
+    /// Tells those who have waited since `until` or longer that the replicas take too long. What was decided stays decided, and is
+    /// found committed or not by whoever asks again (`offsets.commit.timeout.ms`).
+    pub fn give_up(&mut self, until: Duration) {
+        let late: Vec<Ticket> = self
+            .held
+            .iter_mut()
+            .take_while(|held| held.since <= until)
+            .flat_map(|held| held.answers.drain(..).map(|(ticket, _)| ticket))
+            .collect();
+        for ticket in late {
+            self.send(ticket, Err(ErrorCode::CoordinatorNotAvailable));
+        }
     }
 
     fn send(&mut self, ticket: Ticket, reply: Reply) {

@@ -81,7 +81,7 @@ impl LedShard {
     }
 
     fn target(&self) -> Target<'_> {
-        Target { log: self.log.as_ref(), epoch: self.epoch }
+        Target { log: self.log.as_ref(), epoch: self.epoch, now: self.shared.clock.elapsed() }
     }
 
     /// The next deadline.
@@ -189,11 +189,35 @@ impl LedShard {
                     let appended = appended.await;
                     self.resume(attempt, |active, target| active.appended(appended, target));
                 }
-                Work::Commit(committed) => {
-                    let committed = committed.await;
+                Work::Commit(mut committed) => {
+                    let committed = loop {
+                        tokio::select! {
+                            biased;
+                            committed = &mut committed => break committed,
+                            () = self.next_give_up(attempt) => {}
+                        }
+                    };
                     self.resume(attempt, |active, target| active.committed(committed, target));
                 }
             }
+        }
+    }
+
+    /// Waits until somebody has waited for the replicas as long as anybody may, and tells them.
+    async fn next_give_up(&self, attempt: u64) {
+        let timeout = self.shared.commit_timeout;
+        let since = match &*self.lock() {
+            State::Active(active) if active.attempt == attempt => active.waiting_since(),
+            _ => None,
+        };
+        let waited = since.map_or(Duration::ZERO, |since| self.shared.clock.elapsed().saturating_sub(since));
+        // Without an answer that waits, one may come meanwhile.
+        tokio::time::sleep(timeout.saturating_sub(waited)).await;
+        if let State::Active(active) = &mut *self.lock()
+            && active.attempt == attempt
+            && let Some(until) = self.shared.clock.elapsed().checked_sub(timeout)
+        {
+            active.give_up(until);
         }
     }
 

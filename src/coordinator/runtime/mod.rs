@@ -64,6 +64,8 @@ pub struct RuntimeOptions {
     pub codec: Codec,
     /// `offsets.load.buffer.size`.
     pub load_bytes: usize,
+    /// `offsets.commit.timeout.ms`: how long an answer may wait for the replicas.
+    pub commit_timeout: Duration,
 }
 
 /// A partition of `__consumer_offsets` that this broker leads.
@@ -100,13 +102,12 @@ impl GroupCoordinator {
         clock: Clock,
     ) -> Arc<Self> {
         let runtime = tokio::runtime::Handle::current();
-        let RuntimeOptions { partitions, codec, load_bytes } = options;
         Arc::new(Self {
-            shared: Arc::new(Shared::new(clock, settings, image, codec, load_bytes, runtime)),
+            shared: Arc::new(Shared::new(clock, settings, image, options, runtime)),
             shards: ArcSwap::default(),
             changing: Mutex::new(()),
             partitions: AtomicI32::new(0),
-            partitions_configured: partitions,
+            partitions_configured: options.partitions,
         })
     }
 

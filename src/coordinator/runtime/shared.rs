@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
+use super::RuntimeOptions;
 use super::alarm::Alarm;
 use super::numbers::Numbers;
 use crate::coordinator::group::settings::GroupSettings;
@@ -25,6 +27,8 @@ pub(super) struct Shared {
     pub codec: Codec,
     /// Bytes read at a time when a shard is loaded.
     pub load_bytes: usize,
+    /// How long an answer may wait for the replicas.
+    pub commit_timeout: Duration,
     pub loads: Semaphore,
     pub alarm: Alarm,
     pub numbers: Numbers,
@@ -39,16 +43,17 @@ impl Shared {
         clock: Clock,
         settings: GroupSettings,
         image: Arc<ClusterImage>,
-        codec: Codec,
-        load_bytes: usize,
+        options: RuntimeOptions,
         runtime: Handle,
     ) -> Self {
+        let RuntimeOptions { codec, load_bytes, commit_timeout, .. } = options;
         Self {
             clock,
             settings: ArcSwap::from_pointee(settings),
             image: ArcSwap::new(image),
             codec,
             load_bytes,
+            commit_timeout,
             loads: Semaphore::new(LOADS_AT_A_TIME),
             alarm: Alarm::new(),
             numbers: Numbers::default(),

@@ -245,12 +245,11 @@ fn a_follower_takes_only_what_continues_its_log() {
     let options = crate::log::ReadOptions { max_bytes: 1 << 20, min_one_batch: true, end, cursor: None };
     let bytes = leader.read(at(0), options).wait_blocking().unwrap().chunks[0].clone();
     let rest = leader.read(at(4), options).wait_blocking().unwrap().chunks[0].clone();
-    let error = follower.append_as_follower(rest.clone(), LeaderEpoch(4)).wait_blocking().unwrap_err();
+    let first = bytes.slice(..bytes.len() - rest.len());
+    follower.append_as_follower(first.clone(), LeaderEpoch(4)).wait_blocking().unwrap();
+    let second = first.slice(first.len() / 2..);
+    let error = follower.append_as_follower(second, LeaderEpoch(4)).wait_blocking().unwrap_err();
     assert!(matches!(error, AppendError::NotContiguous { .. }), "{error}");
-    follower
-        .append_as_follower(bytes.slice(..bytes.len() - rest.len()), LeaderEpoch(4))
-        .wait_blocking()
-        .unwrap();
     let error = follower.append_as_follower(rest.clone(), LeaderEpoch(3)).wait_blocking().unwrap_err();
     assert!(matches!(error, AppendError::StaleLeaderEpoch { got: LeaderEpoch(4), .. }), "{error}");
     assert_eq!(follower.log_end_offset(), at(8), "what came before the bad batch is kept");

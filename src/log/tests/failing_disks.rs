@@ -66,6 +66,8 @@ fn the_first_failed_sync_ends_the_directory_for_good_and_is_on_record() {
     assert!(matches!(again, AppendError::Unusable(Unusable::Offline { .. })), "never retried: {again}");
     assert_eq!(log.recovery_point(), at(1));
     assert!(fixture.dirs().directories()[0].failed.is_some());
+    // A session that is registered anew does not wipe the record out.
+    fixture.dirs().registered().unwrap();
     drop(log);
     fixture.close();
     assert!(!fixture.path().join(".kafka_cleanshutdown").exists());

@@ -5,6 +5,7 @@ mod bad_files;
 mod compacting;
 mod directories;
 mod failing_disks;
+mod following;
 mod model;
 mod reading;
 mod recovering;

@@ -24,6 +24,8 @@ enum Op {
     DeleteRecords { part: u8 },
     Retain { bytes: u64 },
     Truncate { part: u8 },
+    Follow { gap: i64, records: usize },
+    Restart { at: u8 },
     NewEpoch,
     Flush,
     Housekeep,
@@ -41,7 +43,9 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<u8>(), 1usize..3000).prop_map(|(from, max_bytes)| Op::Read { from, max_bytes }),
         1 => any::<u8>().prop_map(|part| Op::DeleteRecords { part }),
         1 => (0u64..4000).prop_map(|bytes| Op::Retain { bytes }),
-        1 => any::<u8>().prop_map(|part| Op::Truncate { part }),
+        2 => any::<u8>().prop_map(|part| Op::Truncate { part }),
+        3 => (0i64..9, 1usize..4).prop_map(|(gap, records)| Op::Follow { gap, records }),
+        1 => any::<u8>().prop_map(|at| Op::Restart { at }),
         1 => Just(Op::NewEpoch),
         1 => Just(Op::Flush),
         1 => Just(Op::Housekeep),
@@ -89,9 +93,8 @@ impl Model {
     /// Cuts everything from the batch that has `end` on.
     fn truncate(&mut self, end: i64) {
         let kept = self.batches.partition_point(|batch| batch.last().is_some_and(|last| last.offset < end));
-        if let Some(first) = self.batches.get(kept).and_then(|batch| batch.first()) {
-            self.end = first.offset;
-        }
+        let first = self.batches.get(kept).and_then(|batch| batch.first()).map_or(end, |first| first.offset);
+        self.end = self.end.min(end).min(first);
         self.batches.truncate(kept);
         self.committed = self.committed.min(self.end);
         let end = self.end;
@@ -136,6 +139,15 @@ impl Run {
         self.log.ready().wait_blocking().unwrap();
         // The caller of a log with one replica says that everything is committed; here it repeats what it knew.
         self.log.update_high_watermark(at(self.model.committed));
+    }
+
+    /// After a crash the log may begin at its first segment, if there was no record before that.
+    fn start_may_have_moved(&mut self) {
+        let start = self.log.log_start_offset().get();
+        assert!(start >= self.model.start && start <= self.model.end);
+        let first = self.model.records().first().map_or(self.model.end, |record| record.offset);
+        assert!(start <= first.max(self.model.start), "{start} {first}");
+        self.model.start = start;
     }
 
     fn apply(&mut self, op: &Op) {
@@ -184,6 +196,24 @@ impl Run {
                 // Epochs that have no batch left are begun again.
                 self.log.begin_epoch(LeaderEpoch(self.model.epoch));
             }
+            Op::Follow { gap, records } => {
+                self.model.end += gap;
+                let values = vec![b"f".to_vec(); *records];
+                let builder = BatchBuilder::new().base_offset(self.model.end).leader_epoch(self.model.epoch);
+                let slices: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+                let bytes = build(builder, NOW, &slices);
+                self.log.append_as_follower(bytes, LeaderEpoch(self.model.epoch)).wait_blocking().unwrap();
+                self.model.push(&values);
+            }
+            Op::Restart { at: to } => {
+                let to = self.model.start - 20 + i64::from(*to) % 100;
+                let to = to.max(0);
+                self.log.restart_at(at(to)).wait_blocking().unwrap();
+                let (epoch, stamp) = (self.model.epoch, self.model.stamp);
+                self.model = Model { start: to, end: to, committed: to, epoch, stamp, ..Model::default() };
+                assert_eq!(self.log.latest_epoch(), None);
+                self.log.begin_epoch(LeaderEpoch(epoch));
+            }
             Op::NewEpoch => {
                 self.model.epoch += 1;
                 self.log.begin_epoch(LeaderEpoch(self.model.epoch));
@@ -197,6 +227,7 @@ impl Run {
             Op::Crash => {
                 self.fixture.crash();
                 self.reopen();
+                self.start_may_have_moved();
             }
             Op::TornCrash { cut } => self.torn_crash(*cut),
         }
@@ -257,6 +288,7 @@ impl Run {
         );
         self.model.truncate(end);
         assert_eq!(self.model.end, end, "cut at a batch boundary");
+        self.start_may_have_moved();
         self.log.begin_epoch(LeaderEpoch(self.model.epoch));
     }
 

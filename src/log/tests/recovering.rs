@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::config::TopicConfig;
-use crate::log::{AppendOptions, Log, Unusable};
-use crate::types::LeaderEpoch;
+use crate::log::{AppendOptions, Log, LogDirs, LogDirsOptions, Unusable};
+use crate::types::{BrokerId, LeaderEpoch};
 
 const LOG: &str = "00000000000000000000.log";
 
@@ -170,6 +170,53 @@ fn the_page_cache_survives_a_killed_process_but_a_forged_proof_does_not_count() 
     fixture.crash();
     fixture.open();
     assert!(fixture.dirs().data_may_be_lost(), "still so until the broker has registered (N45)");
+}
+
+#[test]
+fn a_copy_of_a_directory_proves_nothing_however_fresh_it_is() {
+    // N40: the copy has the boot id, the device and the lifetime of its original.
+    let mut fixture = Fixture::new();
+    fixture.dirs().registered().unwrap();
+    let copy = fixture.root.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in ["meta.properties", "ketcd-run"] {
+        fs::copy(fixture.path().join(file), copy.join(file)).unwrap();
+    }
+    fixture.crash();
+    let dirs = LogDirs::open(LogDirsOptions { dirs: vec![copy], ..fixture.options() }).unwrap();
+    assert!(dirs.data_may_be_lost());
+    fixture.open();
+    assert!(!fixture.dirs().data_may_be_lost(), "the original does");
+}
+
+#[test]
+fn directories_vouch_for_the_last_registration_and_for_starts_that_ended_before_theirs() {
+    let mut fixture = Fixture::new();
+    let first = fixture.dirs().lifetime();
+    assert!(fixture.dirs().vouched_lifetimes().is_empty());
+    fixture.dirs().registered().unwrap();
+    fixture.crash();
+    fixture.open();
+    let second = fixture.dirs().lifetime();
+    assert_eq!(fixture.dirs().vouched_lifetimes(), [first]);
+    // This one may have registered just before it was killed.
+    fixture.crash();
+    fixture.open();
+    let third = fixture.dirs().lifetime();
+    assert_eq!(fixture.dirs().vouched_lifetimes(), [first, second]);
+    fixture.dirs().registered().unwrap();
+    fixture.close();
+    fixture.open();
+    assert_eq!(fixture.dirs().vouched_lifetimes(), [third], "a clean stop vouches too");
+}
+
+#[test]
+fn an_automatic_node_id_is_what_the_first_directory_remembers_that_is_not_new() {
+    let mut fixture = Fixture::new();
+    fixture.crash();
+    let new = fixture.root.path().join("new");
+    assert_eq!(LogDirs::node_id_on_disk(&[new.clone()]).unwrap(), None);
+    assert_eq!(LogDirs::node_id_on_disk(&[new, fixture.path()]).unwrap(), Some(BrokerId(1)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ATTEMPTS, Admin};
 use crate::metadata::error::MetadataError;
-use crate::metadata::image::ReplicaEntry;
+use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::keys::{ConfigValue, EpochsFrom, Key, Record, TopicNameValue, TopicValue};
 use crate::metadata::txn::{Outcome, Stored, shapes};
 use crate::types::{BrokerId, TopicId, TopicName};
@@ -42,6 +42,7 @@ impl Admin {
                 assignment: topic.assignment.clone(),
                 epochs: vec![EpochsFrom { from: 0, brokers: brokers.clone() }],
                 deleting: false,
+                remaining: Vec::new(),
             });
             let txn = shapes::create_topic(&self.keys, topic.id, &value, &brokers, configs.as_ref());
             match self.submit(txn).await? {
@@ -135,7 +136,8 @@ impl Admin {
     /// Begins a topic's deletion: its name is free at once.
     pub async fn delete_topic(&self, id: TopicId) -> Result<i64, MetadataError> {
         for attempt in 0..ATTEMPTS {
-            let (record, id_revision) = self.topic(id).await?;
+            let (mut record, id_revision) = self.topic(id).await?;
+            record.value.remaining = holders(&self.image(), id, &record.value);
             let name = record.value.name.clone();
             let what = format!("deletion of topic {name}");
             let by_name = Key::TopicByName(name);
@@ -157,6 +159,32 @@ impl Admin {
                         Some(revision) => self.visible(revision).await,
                         None => Err(MetadataError::UnknownOutcome { what, why }),
                     };
+                }
+            }
+        }
+        Err(MetadataError::Conflict { what: format!("topic {id}"), attempts: ATTEMPTS })
+    }
+
+    /// Says that this broker has no log of a topic that is being deleted (any more). A topic that is gone already is no error.
+    pub async fn note_topic_removed(&self, id: TopicId) -> Result<i64, MetadataError> {
+        let Some(me) = self.session.broker() else { return Err(MetadataError::Closed) };
+        for attempt in 0..ATTEMPTS {
+            let Some((mut record, read)) = self.read_value::<TopicValue>(&Key::TopicById(id)).await? else {
+                return Ok(self.image().revision);
+            };
+            if !record.value.deleting || !record.value.remaining.contains(&me) {
+                return self.visible(read).await;
+            }
+            record.value.remaining.retain(|broker| *broker != me);
+            match self.submit(shapes::change_topic(&self.keys, id, &record, read, &[])).await? {
+                Outcome::Applied { revision } => return self.visible(revision).await,
+                Outcome::Rejected { .. } => self.back_off(attempt).await,
+                // Said again later, it does no harm.
+                Outcome::Unknown { why } => {
+                    return Err(MetadataError::UnknownOutcome {
+                        what: format!("deletion of topic {id}"),
+                        why,
+                    });
                 }
             }
         }
@@ -210,6 +238,14 @@ impl Admin {
 
 fn id_of(stored: &Stored) -> Option<TopicId> {
     Record::<TopicNameValue>::decode(&stored.value).ok().map(|record| record.value.id)
+}
+
+/// The brokers that may hold logs of a topic: those that its value and its partitions' records name.
+fn holders(image: &ClusterImage, id: TopicId, value: &TopicValue) -> Vec<BrokerId> {
+    let recorded = image.topics.get(&id).into_iter().flat_map(|topic| &topic.partitions);
+    let recorded = recorded.flat_map(|partition| &partition.replicas);
+    let all: BTreeSet<BrokerId> = value.assignment.iter().flatten().chain(recorded).copied().collect();
+    all.into_iter().collect()
 }
 
 /// Every partition needs replicas, none of them twice.

@@ -1,6 +1,6 @@
 //! `brokers/..`: registrations (leased), what outlives them, and automatic node ids.
 //!
-//! Scope: one key per broker in each of `live`, `intact` and `meta`; one per automatic id in `ids`.
+//! Scope: one key per broker in each of `live`, `intact`, `last` and `meta`; one per automatic id in `ids`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -41,6 +41,13 @@ pub struct BrokerLiveValue {
     pub stopping: bool,
 }
 
+/// Value of `brokers/last/<id>`. A broker whose disks do not know the lifetime that stands here missed it: they are old (rule B2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerLastValue {
+    /// The lifetime.
+    pub incarnation: Uuid,
+}
+
 /// Value of `brokers/meta/<id>`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerMetaValue {
@@ -75,6 +82,10 @@ pub(super) fn intact(id: BrokerId) -> String {
     format!("brokers/intact/{id}")
 }
 
+pub(super) fn last(id: BrokerId) -> String {
+    format!("brokers/last/{id}")
+}
+
 pub(super) fn meta(id: BrokerId) -> String {
     format!("brokers/meta/{id}")
 }
@@ -91,6 +102,7 @@ pub(super) fn parse(tail: &str) -> Option<Result<Key, &'static str>> {
     match family {
         "live" => Some(plain(Key::BrokerLive)),
         "intact" => Some(plain(Key::BrokerIntact)),
+        "last" => Some(plain(Key::BrokerLast)),
         "meta" => Some(plain(Key::BrokerMeta)),
         "ids" => Some(
             decode_number(id, AUTO_ID_DIGITS)
@@ -150,6 +162,8 @@ mod tests {
             rack: Some("r".into()),
         });
         assert_eq!(Record::decode(&meta.encode()), Ok(meta));
+        let last = Record::new(BrokerLastValue { incarnation: Uuid::from_u128(4) });
+        assert_eq!(Record::decode(&last.encode()), Ok(last));
         let id = Record::new(AutoIdValue { incarnation: Uuid::from_u128(1), host: "h".into() });
         assert_eq!(Record::decode(&id.encode()), Ok(id));
     }

@@ -19,7 +19,7 @@ mod topics;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 pub use audit::AuditValue;
-pub use brokers::{AutoIdValue, BrokerLiveValue, BrokerMetaValue};
+pub use brokers::{AutoIdValue, BrokerLastValue, BrokerLiveValue, BrokerMetaValue};
 pub use cluster::{ClusterValue, LAYOUT_VERSION};
 pub use config::ConfigValue;
 pub use controller::CandidateValue;
@@ -41,6 +41,8 @@ pub enum Key {
     BrokerLive(BrokerId),
     /// `brokers/intact/<id>`: its `mod_revision` is the epoch since which the broker lost nothing. Value: empty.
     BrokerIntact(BrokerId),
+    /// `brokers/last/<id>`: the last lifetime that registered; its `mod_revision` is that one's epoch. Value: [`BrokerLastValue`].
+    BrokerLast(BrokerId),
     /// `brokers/meta/<id>`: what outlives a registration. Value: [`BrokerMetaValue`].
     BrokerMeta(BrokerId),
     /// `brokers/ids/<n>`: an automatic node id. Value: [`AutoIdValue`].
@@ -122,6 +124,7 @@ impl Keys {
             Key::Cluster => cluster::KEY.to_owned(),
             Key::BrokerLive(id) => brokers::live(*id),
             Key::BrokerIntact(id) => brokers::intact(*id),
+            Key::BrokerLast(id) => brokers::last(*id),
             Key::BrokerMeta(id) => brokers::meta(*id),
             Key::BrokerAutoId(id) => brokers::auto_id(*id),
             Key::Candidate(lease) => controller::candidate(*lease),
@@ -238,6 +241,7 @@ mod tests {
             Just(Key::ProducerIds),
             id().prop_map(Key::BrokerLive),
             id().prop_map(Key::BrokerIntact),
+            id().prop_map(Key::BrokerLast),
             id().prop_map(Key::BrokerMeta),
             id().prop_map(Key::BrokerAutoId),
             any::<i64>().prop_map(Key::Candidate),

@@ -30,6 +30,9 @@ pub struct TopicValue {
     /// Its deletion has begun.
     #[serde(default)]
     pub deleting: bool,
+    /// Brokers that may still have logs of it, once its deletion has begun: each takes itself out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remaining: Vec<BrokerId>,
 }
 
 /// Lifetimes of the brokers that partitions `from..` (up to the next entry's) were assigned to.
@@ -97,6 +100,7 @@ mod tests {
                 EpochsFrom { from: 2, brokers: vec![entry(1, 20)] },
             ],
             deleting: false,
+            remaining: vec![BrokerId(2)],
         }
     }
 

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::{Session, deadline_of};
 use crate::metadata::client::{CallError, Connector};
 use crate::metadata::error::MetadataError;
-use crate::metadata::keys::{AutoIdValue, BrokerLiveValue, ClusterValue, Key, Keys, LAYOUT_VERSION, Record};
+use crate::metadata::keys::{
+    AutoIdValue, BrokerLastValue, BrokerLiveValue, ClusterValue, Key, Keys, LAYOUT_VERSION, Record,
+};
 use crate::metadata::options::MetadataOptions;
 use crate::metadata::state_file::StateFile;
 use crate::metadata::txn::shapes::{self, ClusterKey};
@@ -34,6 +37,15 @@ pub(in crate::metadata) struct Held {
     pub deadline: Duration,
 }
 
+/// What `brokers/last/<id>` says.
+#[derive(Debug, Default)]
+struct LastLifetime {
+    /// Its `mod_revision`; 0: nobody ever registered.
+    revision: i64,
+    /// Whose registration that was.
+    incarnation: Option<Uuid>,
+}
+
 /// Makes registrations.
 pub(in crate::metadata) struct Registrar {
     pub session: Arc<Session>,
@@ -50,6 +62,24 @@ pub(in crate::metadata) struct Registrar {
 }
 
 impl Registrar {
+    /// A registrar with a connection of its own.
+    ///
+    /// # Errors
+    /// [`MetadataError::InvalidOption`], [`MetadataError::StateFile`].
+    pub fn new(session: Arc<Session>, options: MetadataOptions) -> Result<Self, MetadataError> {
+        let state_file = StateFile::open(&options.state_dir)?;
+        Ok(Self {
+            session,
+            connector: Connector::new(options.connection.clone())?,
+            keys: options.keys(),
+            old_lease: state_file.state().lease,
+            node_id: options.registration.node_id,
+            state_file,
+            first: true,
+            options,
+        })
+    }
+
     /// Registers under a new lease.
     ///
     /// # Errors
@@ -58,9 +88,13 @@ impl Registrar {
         for _ in 0..ATTEMPTS {
             let sent = self.options.clock.elapsed();
             // The lease needs none of the others' answers: one round trip less at every start.
-            let (cluster, granted) =
-                tokio::join!(self.look_at_cluster(), self.connector.grant(self.options.session_ttl));
-            let cluster = match (cluster, &granted) {
+            let (cluster, granted, last) = tokio::join!(
+                self.look_at_cluster(),
+                self.connector.grant(self.options.session_ttl),
+                self.last_lifetime()
+            );
+            let cluster = last.and_then(|last| Ok((cluster?, last)));
+            let (cluster, last) = match (cluster, &granted) {
                 (Ok(cluster), _) => cluster,
                 (Err(error), Ok((lease, _))) => {
                     let _ = self.connector.revoke(*lease).await;
@@ -73,9 +107,17 @@ impl Registrar {
             let id = self.take_node_id().await?;
             self.remember(move |state| state.lease = lease).await;
             let value = self.value();
-            let txn = shapes::register(&self.keys, id, &value, lease, data_may_be_lost, cluster);
+            let (incarnation, lost) = (value.value.incarnation, data_may_be_lost || self.missed(&last));
+            let txn = shapes::register(&self.keys, id, &value, lease, lost, cluster);
+            let txn = shapes::as_last_lifetime(txn, &self.keys, id, incarnation, last.revision);
             match self.connector.submit(txn).await? {
                 Outcome::Applied { revision } => {
+                    if lost && !data_may_be_lost {
+                        warn!(
+                            broker = %id,
+                            "the data directories are older than this broker's last registration: its replicas catch up anew"
+                        );
+                    }
                     let deadline = deadline_of(sent, granted);
                     let epoch = BrokerEpoch(revision);
                     info!(broker = %id, broker_epoch = %epoch, ttl_s = granted.as_secs(), "registered");
@@ -96,6 +138,29 @@ impl Registrar {
             }
         }
         Err(MetadataError::Conflict { what: "registration".into(), attempts: ATTEMPTS })
+    }
+
+    /// Who registered last under this id. An automatic id that is still to be taken has nobody.
+    async fn last_lifetime(&self) -> Result<LastLifetime, MetadataError> {
+        let Some(id) = self.node_id else { return Ok(LastLifetime::default()) };
+        let (stored, _) =
+            self.connector.read(self.keys.bytes(&Key::BrokerLast(id))).await.map_err(unreachable)?;
+        let Some(stored) = stored else { return Ok(LastLifetime::default()) };
+        let value = Record::<BrokerLastValue>::decode(&stored.value).map(|record| record.value);
+        Ok(LastLifetime {
+            revision: stored.mod_revision,
+            incarnation: value.ok().map(|last| last.incarnation),
+        })
+    }
+
+    /// The disks do not know the last lifetime: they are a snapshot of before it, or a copy whose original went on. Then they prove
+    /// nothing (rule B2). Lost answers do no harm: a registration of this process is known to it.
+    fn missed(&self, last: &LastLifetime) -> bool {
+        let known = |lifetime: Uuid| {
+            lifetime == self.options.registration.incarnation || self.options.vouched.contains(&lifetime)
+        };
+        // After an accepted rollback etcd may have forgotten the lifetimes that the disks remember.
+        !self.options.accept_rollback && !last.incarnation.is_some_and(known)
     }
 
     fn value(&self) -> Record<BrokerLiveValue> {
@@ -182,6 +247,15 @@ impl Registrar {
             self.remember(move |state| state.highest_revision = now).await;
         }
         Ok(key)
+    }
+
+    /// Takes an automatic node id for a broker that has none yet, of the etcd that its registration will go to.
+    ///
+    /// # Errors
+    /// As [`Registrar::register`].
+    pub async fn choose_node_id(&mut self) -> Result<BrokerId, MetadataError> {
+        self.look_at_cluster().await?;
+        self.take_node_id().await
     }
 
     /// The configured node id, or a new automatic one: the next number, skipping more the more others compete.

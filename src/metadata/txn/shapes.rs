@@ -1,9 +1,11 @@
 //! The transactions of the cluster, as data: which compares carry which change. Nothing here does I/O.
 
+use uuid::Uuid;
+
 use crate::metadata::image::{ConfigEntity, ReplicaEntry};
 use crate::metadata::keys::{
-    AuditValue, AutoIdValue, BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue, ConfigValue,
-    Key, Keys, ProducerIdsValue, Record, TopicNameValue, TopicValue,
+    AuditValue, AutoIdValue, BrokerLastValue, BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue,
+    ConfigValue, Key, Keys, ProducerIdsValue, Record, TopicNameValue, TopicValue,
 };
 use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId};
 
@@ -127,11 +129,28 @@ pub fn as_controller(txn: GuardedTxn, keys: &Keys, lease: i64, epoch: Controller
     txn.when(Guard::CreatedAt(keys.bytes(&Key::Candidate(lease)), epoch.get()))
 }
 
-/// Takes an automatic node id.
+/// Makes a registration the last one of its broker, whose last one so far was at `last_revision` (0: none).
+#[must_use]
+pub fn as_last_lifetime(
+    txn: GuardedTxn,
+    keys: &Keys,
+    id: BrokerId,
+    incarnation: Uuid,
+    last_revision: i64,
+) -> GuardedTxn {
+    let last = keys.bytes(&Key::BrokerLast(id));
+    let value = Record::new(BrokerLastValue { incarnation });
+    txn.when(Guard::ChangedAt(last.clone(), last_revision)).put(last, value.encode())
+}
+
+/// Takes an automatic node id: one that was never given out, and under which no broker ever registered.
 #[must_use]
 pub fn take_node_id(keys: &Keys, id: BrokerId, value: &Record<AutoIdValue>) -> GuardedTxn {
     let key = keys.bytes(&Key::BrokerAutoId(id));
-    GuardedTxn::new("automatic node id").when(Guard::CreatedAt(key.clone(), 0)).put(key, value.encode())
+    GuardedTxn::new("automatic node id")
+        .when(Guard::CreatedAt(key.clone(), 0))
+        .when(Guard::CreatedAt(keys.bytes(&Key::BrokerLast(id)), 0))
+        .put(key, value.encode())
 }
 
 /// Most brokers whose lifetime one creation compares; more are left to the election rules.
@@ -276,6 +295,7 @@ mod tests {
             assignment: vec![vec![BrokerId(1)]; 3],
             epochs: vec![EpochsFrom { from: 0, brokers: vec![] }],
             deleting,
+            remaining: vec![],
         })
     }
 

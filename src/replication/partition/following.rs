@@ -32,8 +32,18 @@ impl Partition {
         })
     }
 
+    /// Drops the log and begins anew at `at`, where the log of the leader of `epoch` begins (rule F8).
+    ///
+    /// # Errors
+    /// [`PartitionError::NotFollowing`], [`PartitionError::Append`].
+    pub fn restart_as_follower(&self, epoch: LeaderEpoch, at: Offset) -> Step<Result<(), PartitionError>> {
+        self.follow(epoch, |log| {
+            log.restart_at(at).map(|done| done.map_err(|error| AppendError::from(error).into()))
+        })
+    }
+
     /// The high watermark and the log start of the leader of `epoch` (rule F6). Never back: what was committed once stays so.
-    pub fn leader_said(&self, epoch: LeaderEpoch, high_watermark: Offset) {
+    pub fn leader_said(&self, epoch: LeaderEpoch, high_watermark: Offset, log_start: Offset) {
         let state = self.read_role();
         if matches!(state.role, Role::NotLeader { epoch: current, .. } if current == epoch) {
             let known = self.log.high_watermark();
@@ -41,6 +51,7 @@ impl Partition {
             if believed > known {
                 self.log.update_high_watermark(believed);
             }
+            self.log.raise_log_start(log_start);
         }
     }
 

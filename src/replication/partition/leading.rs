@@ -84,10 +84,21 @@ impl Partition {
             let info = appended.wait().await?;
             let committed = this.wait_committed(info.last_offset.advance(1), epoch, true);
             match tokio::time::timeout(within, committed.wait()).await {
-                Ok(committed) => committed.map(|()| info),
+                Ok(committed) => committed.map(|()| info).map_err(|error| this.for_a_producer(error)),
                 Err(_) => Err(PartitionError::TimedOut { partition: this.name.clone(), waited: within }),
             }
         }))
+    }
+
+    /// A producer named no epoch: if this one is over, it is told who leads now (rule L11). Not every client takes FENCED_LEADER_EPOCH
+    /// for something to try again.
+    fn for_a_producer(&self, error: PartitionError) -> PartitionError {
+        match error {
+            PartitionError::FencedLeaderEpoch { .. } | PartitionError::UnknownLeaderEpoch { .. } => {
+                self.not_leader(&self.role())
+            }
+            other => other,
+        }
     }
 
     /// Appends a coordinator's batch, if this broker leads in `epoch` and in no other (rule G2). As with acks=all, its records count
@@ -231,8 +242,8 @@ impl Partition {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<(LeaderEpoch, Offset)>, PartitionError> {
         let state = self.read_role();
-        let known = current_leader_epoch.filter(|_| !seeded(Bug::L8NoEpochCheck));
-        self.check_leader_in(&state, known)?;
+        let checked = !seeded(Bug::L8NoEpochCheck);
+        self.check_leader_in(&state, current_leader_epoch.filter(|_| checked))?;
         if let Some(diverging) = follower::divergence(self.log.as_ref(), position) {
             return Ok(Some(diverging));
         }
@@ -245,6 +256,10 @@ impl Partition {
             // A single replica has no followers; a role that has not begun has none yet.
             return Err(self.not_leader(&state.role));
         };
+        if current_leader_epoch.is_none() && checked {
+            // Whoever does not say its epoch may be of another one (rule L3): it is served, and does not count.
+            return Ok(None);
+        }
         if leader.fetched(from, position.offset, self.clock.elapsed())? {
             self.advance(leader);
             let may_grow = leader.may_grow(from.id);
@@ -273,6 +288,11 @@ impl Partition {
         if let Some(leader) = core.as_mut().filter(|leader| leader.epoch() == epoch) {
             leader.outcome(outcome);
             self.advance(leader);
+            drop(core);
+            if matches!(outcome, PartitionOutcome::Written(_)) {
+                // The image that shows it may have come first, when the next change had to wait for this.
+                self.call_attention();
+            }
         }
     }
 }

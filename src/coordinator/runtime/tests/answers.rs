@@ -101,6 +101,23 @@ async fn too_few_replicas_are_a_coordinator_that_is_not_available() {
 }
 
 #[tokio::test]
+async fn replicas_that_take_too_long_are_told_and_the_commit_is_not_undone() {
+    let log = MemoryLog::new();
+    log.hold_commits();
+    let timeout = Duration::from_millis(50);
+    let coordinator = coordinator_that_waits(GroupSettings::default(), Clock::system(), timeout);
+    lead(&coordinator, &log, 1);
+    let begun = std::time::Instant::now();
+    assert_eq!(in_time(commit(&coordinator, "g", 7)).await, ErrorCode::CoordinatorNotAvailable);
+    assert!(begun.elapsed() >= timeout);
+    let parked = join(&coordinator, "joining");
+    assert_eq!(in_time(fetch(&coordinator, "g")).await, Err(ErrorCode::CoordinatorNotAvailable));
+    log.commit();
+    assert_eq!(in_time(fetch(&coordinator, "g")).await, Ok(7), "nothing was loaded anew");
+    assert!(parked.now_or_never().is_none(), "who waits for other members waits for nothing of this");
+}
+
+#[tokio::test]
 async fn who_loses_the_epoch_between_append_and_answer_is_not_answered_with_success() {
     let log = MemoryLog::new();
     log.hold_commits();

@@ -23,7 +23,15 @@ use crate::types::{Clock, LeaderEpoch, TopicId};
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn coordinator_with(settings: GroupSettings, clock: Clock) -> Arc<GroupCoordinator> {
-    let options = RuntimeOptions { partitions: 1, codec: Codec::None, load_bytes: 4096 };
+    coordinator_that_waits(settings, clock, DEADLINE * 2)
+}
+
+fn coordinator_that_waits(
+    settings: GroupSettings,
+    clock: Clock,
+    commit_timeout: Duration,
+) -> Arc<GroupCoordinator> {
+    let options = RuntimeOptions { partitions: 1, codec: Codec::None, load_bytes: 4096, commit_timeout };
     GroupCoordinator::new(options, settings, Arc::default(), clock)
 }
 
