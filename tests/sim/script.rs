@@ -70,6 +70,7 @@ impl World {
             assignment,
             epochs: vec![EpochsFrom { from: 0, brokers: brokers.clone() }],
             deleting: false,
+            remaining: Vec::new(),
         });
         let txn = shapes::create_topic(keys(), topic_id(), &value, &brokers, None);
         let now = self.now;
