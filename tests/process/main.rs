@@ -24,5 +24,6 @@ mod node;
 mod nodes;
 mod outage;
 mod outage_start;
+mod plain_cluster;
 mod stop;
 mod syscalls;
