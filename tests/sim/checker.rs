@@ -127,10 +127,8 @@ impl Checker {
             truth.leaders.insert(new.leader_epoch, new.leader);
             self.counters.leader_changes += 1;
         }
-        if moved
-            && new.recovering
-            && let Some(leader) = new.leader
-        {
+        let unclean = records::is_unclean(etcd, &truth.record, &new) && (new.recovering || breach.is_none());
+        if unclean && let Some(leader) = new.leader {
             // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
             let log = nodes[&leader.id].log(partition);
             let values = log.map_or(&[][..], |log| &log.values[..]);
@@ -160,6 +158,21 @@ impl Checker {
                         self.say(format!(
                             "partition {partition}: epochs go back in the log of {} (rule F5)",
                             node.id
+                        ));
+                    }
+                }
+                Fact::Advanced { partition, epoch, from, values } => {
+                    let Some(truth) = self.truths.get_mut(partition) else { continue };
+                    if truth.cut_in.is_some_and(|cut| *epoch < cut) {
+                        continue;
+                    }
+                    let known = truth.committed.len().saturating_sub(*from).min(values.len());
+                    let same = truth.committed.get(*from..from + known) == Some(&values[..known]);
+                    truth.committed.extend_from_slice(&values[known..]);
+                    if !same {
+                        let id = node.id;
+                        self.say(format!(
+                            "partition {partition}: {id} commits other records than were committed (I2)"
                         ));
                     }
                 }
@@ -224,7 +237,10 @@ impl Checker {
                 "partition {partition}: leader {id} has other records than were committed (I2)"
             ));
         }
-        if high_watermark > known {
+        if high_watermark > known && before.is_some() {
+            self.say(format!("partition {partition}: the high watermark of {id} moved unseen"));
+        } else if high_watermark > known {
+            // What a replica knew as committed when it began to lead.
             truth.committed.extend_from_slice(&values[known..high_watermark]);
         }
     }

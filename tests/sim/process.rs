@@ -85,6 +85,8 @@ pub struct Reply {
 pub enum Fact {
     /// A record was written to the log.
     Stored { partition: i32, index: usize, value: u64 },
+    /// A leader's high watermark moved from `from` on by these values.
+    Advanced { partition: i32, epoch: LeaderEpoch, from: usize, values: Vec<u64> },
     /// The log was cut.
     Cut { partition: i32, from: Offset, to: Offset, below_high_watermark: bool },
 }
@@ -566,7 +568,7 @@ impl Process {
             replica.advance(context);
             replica.follow(me, context);
             let partition = replica.partition;
-            if let Some(change) = replica.propose(&image, now) {
+            if let Some(change) = replica.propose(&image, context) {
                 let epoch = change.value.value.leader_epoch;
                 changes.push((change, Purpose::Isr(epoch)));
             }
@@ -647,7 +649,11 @@ impl Process {
         // Each purpose is a task of its own, which packs what it has.
         let mut tasks: BTreeMap<u8, Vec<(PartitionChange, Purpose)>> = BTreeMap::new();
         for (change, purpose) in changes {
-            tasks.entry(purpose.task()).or_default().push((change, purpose));
+            match purpose {
+                // Each request is its own.
+                Purpose::Asked => self.send_pack(vec![(change, purpose)], context),
+                _ => tasks.entry(purpose.task()).or_default().push((change, purpose)),
+            }
         }
         for changes in tasks.into_values() {
             let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::log::Log;
 use super::message::{Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetched, Refusal};
-use super::process::Context;
+use super::process::{Context, Fact};
 use super::{at, duration, topic_id};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::replication::follower::{self, OutOfRange};
@@ -186,11 +186,27 @@ impl Replica {
         }
     }
 
+    fn move_high_watermark(&mut self, context: &mut Context<'_>) {
+        let Role::Leader(leading) = &mut self.role else { return };
+        let before = self.high_watermark;
+        self.high_watermark = leading.core.advance(duration(context.now));
+        if self.high_watermark > before {
+            let from = usize::try_from(before.get()).unwrap();
+            let to = usize::try_from(self.high_watermark.get()).unwrap();
+            context.facts.push(Fact::Advanced {
+                partition: self.partition,
+                epoch: leading.core.epoch(),
+                from,
+                values: self.log.values[from..to].to_vec(),
+            });
+        }
+    }
+
     /// Moves the high watermark, and answers whoever waited for that.
     pub fn advance(&mut self, context: &mut Context<'_>) {
         let now = context.now;
+        self.move_high_watermark(context);
         if let Role::Leader(leading) = &mut self.role {
-            self.high_watermark = leading.core.advance(duration(now));
             let high_watermark = self.high_watermark;
             let enough = leading.core.has_min_isr();
             let ready = leading.produces.iter().take_while(|parked| parked.offset < high_watermark).count();
@@ -424,18 +440,18 @@ impl Replica {
     pub fn propose(
         &mut self,
         image: &ClusterImage,
-        now: u64,
+        context: &mut Context<'_>,
     ) -> Option<crate::metadata::txn::partitions::PartitionChange> {
-        let partition = self.partition;
+        let (partition, now) = (self.partition, context.now);
         let Role::Leader(leading) = &mut self.role else { return None };
         if leading.not_before > now {
             return None;
         }
         let change = leading.core.propose(topic_id(), partition, image, duration(now))?;
         leading.core.sent(&change);
-        // A proposed member counts at once (rule L4).
-        self.high_watermark = leading.core.advance(duration(now));
         leading.not_before = now + 20;
+        // A proposed member counts at once (rule L4).
+        self.move_high_watermark(context);
         Some(change)
     }
 }

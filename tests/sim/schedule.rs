@@ -143,7 +143,12 @@ pub fn run(world: &mut World) -> Result<(), String> {
         let kind = ClientKind::Produce { acks_all: true };
         world.clients.begin(op, 0, partition, kind, world.checker.cuts(partition));
         world.client_sends(leader.id, ClientRequest { op, client: 0, partition, epoch: None, kind });
-        world.run(200);
+        for _ in 0..40 {
+            world.run(50);
+            if world.answer(op).is_some() {
+                break;
+            }
+        }
         if !world.is_acked(op) {
             return Err(world
                 .breach()
@@ -296,7 +301,7 @@ impl World {
                     process.draining = !process.draining;
                 }
             }
-            Fault::Preferred => self.wish(&Wish::Balance),
+            Fault::Preferred => self.wish(&Wish::Balance, None),
             Fault::Reassign => {
                 let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
                 let count = if self.random.chance(30) { 2 } else { rf.min(brokers.len()) };
@@ -311,7 +316,7 @@ impl World {
                 } else {
                     Wish::Reassign(partition, shuffled)
                 };
-                self.wish(&wish);
+                self.wish(&wish, Some(target));
             }
             _ => {}
         }

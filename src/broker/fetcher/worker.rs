@@ -157,15 +157,14 @@ impl Worker {
         FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most)
     }
 
-    /// Waits, unless the leader moves or nothing is left to fetch.
+    /// Waits, unless the leader moves, begins an epoch (so it is there), or nothing is left to fetch.
     async fn pause(&mut self, pause: Duration, address: &Arc<str>) {
         let until = Instant::now() + pause;
         loop {
             tokio::select! {
                 biased;
                 () = self.inbox.changed.notified() => {
-                    self.take_news();
-                    if self.is_over(address) {
+                    if self.take_news() || self.is_over(address) {
                         return;
                     }
                 }
@@ -283,8 +282,9 @@ impl Worker {
         }
     }
 
-    /// Takes over which partitions are followed.
-    fn take_news(&mut self) {
+    /// Takes over which partitions are followed. Answers whether there are some in a new epoch.
+    fn take_news(&mut self) -> bool {
+        let mut is_new = false;
         for (key, followed) in self.inbox.take_partitions() {
             if let Some(State::Pausing(until)) = self.parts.get(&key).map(|part| part.state) {
                 self.pausing.remove(&(until, key));
@@ -306,12 +306,14 @@ impl Worker {
                         }
                         _ => State::New,
                     };
+                    is_new |= state == State::New;
                     self.parts.insert(key, Part { followed, state, failures: 0 });
                     self.moved.insert(key);
                 }
                 None => self.leave(key),
             }
         }
+        is_new
     }
 
     fn leave(&mut self, key: Key) {

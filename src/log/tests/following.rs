@@ -235,16 +235,19 @@ fn batches_larger_than_a_segment_and_compressed_ones_are_taken_as_they_are() {
 #[test]
 fn of_batches_of_which_one_is_bad_those_before_it_are_taken() {
     let fixture = Fixture::new();
-    let log = fixture.log(config());
-    let mut bytes = [at_leader(0, 0, &[b"a"]), at_leader(1, 0, &[b"b"]), at_leader(2, 0, &[b"c"])].concat();
-    let at_fault = bytes.len() - at_leader(2, 0, &[b"c"]).len() - 1;
-    bytes[at_fault] ^= 1;
-    for _ in 0..2 {
-        // Once with the files closed, once with them open.
-        let log = fixture.log_of(if log.size_bytes() == 0 { "t" } else { "u" }, 0, config());
-        let error = log.append_as_follower(bytes.clone().into(), EPOCH).wait_blocking().unwrap_err();
+    // With the files closed, and with them open.
+    for (name, first) in [("closed", 0), ("open", 1)] {
+        let log = fixture.log_of(name, 0, config());
+        if first > 0 {
+            follow(&log, 0, &[b"before"]);
+        }
+        let batches: Vec<Bytes> = (first..first + 3).map(|base| at_leader(base, 0, &[b"v"])).collect();
+        let mut bytes = batches.concat();
+        let bad = bytes.len() - batches[2].len() - 1;
+        bytes[bad] ^= 1;
+        let error = log.append_as_follower(bytes.into(), EPOCH).wait_blocking().unwrap_err();
         assert!(matches!(error, AppendError::Corrupt(_)), "{error}");
-        assert_eq!(offsets(&log), [0]);
+        assert_eq!(log.log_end_offset(), at(first + 1));
     }
 }
 

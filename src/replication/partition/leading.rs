@@ -84,10 +84,21 @@ impl Partition {
             let info = appended.wait().await?;
             let committed = this.wait_committed(info.last_offset.advance(1), epoch, true);
             match tokio::time::timeout(within, committed.wait()).await {
-                Ok(committed) => committed.map(|()| info),
+                Ok(committed) => committed.map(|()| info).map_err(|error| this.for_a_producer(error)),
                 Err(_) => Err(PartitionError::TimedOut { partition: this.name.clone(), waited: within }),
             }
         }))
+    }
+
+    /// A producer named no epoch: if this one is over, it is told who leads now (rule L11). Not every client takes FENCED_LEADER_EPOCH
+    /// for something to try again.
+    fn for_a_producer(&self, error: PartitionError) -> PartitionError {
+        match error {
+            PartitionError::FencedLeaderEpoch { .. } | PartitionError::UnknownLeaderEpoch { .. } => {
+                self.not_leader(&self.role())
+            }
+            other => other,
+        }
     }
 
     /// Appends a coordinator's batch, if this broker leads in `epoch` and in no other (rule G2). As with acks=all, its records count
