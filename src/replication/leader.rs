@@ -357,9 +357,11 @@ impl Leader {
             for (id, follower) in &self.followers {
                 // Who lags while it holds the high watermark back has reached that: it leaves all the same, and may join the next
                 // time. Who lost something leaves and joins at once.
-                let lags = self.committed.isr.iter().any(|entry| {
-                    entry.id == *id && image.standing(*entry) != Standing::Refuted
-                });
+                let lags = self
+                    .committed
+                    .isr
+                    .iter()
+                    .any(|entry| entry.id == *id && image.standing(*entry) != Standing::Refuted);
                 if !lags
                     && isr.iter().all(|entry| entry.id != *id)
                     && let Some(epoch) = self.why_joins(*id, follower, image)

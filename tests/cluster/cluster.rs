@@ -43,7 +43,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 3, etcds: 1, network: None, session_ttl: SESSION_TTL, settings: Vec::new(), bug: None }
+        Self {
+            brokers: 3,
+            etcds: 1,
+            network: None,
+            session_ttl: SESSION_TTL,
+            settings: Vec::new(),
+            bug: None,
+        }
     }
 }
 

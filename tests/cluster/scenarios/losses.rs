@@ -49,7 +49,9 @@ pub async fn power_failure_of_a_leader(bug: Option<&'static str>) {
 /// The ISR shrinks below the minimum, so who left it last stays eligible; then its only member loses records (N12; rule U2).
 pub async fn power_failure_of_the_last(bug: Option<&'static str>) {
     let Some((mut cluster, mut load)) = quiet(bug).await else { return };
-    let shrunk_to = |size: usize| move |view: &View| view.partitions.values().all(|p| p.leader >= 0 && p.isr.len() == size);
+    let shrunk_to = |size: usize| {
+        move |view: &View| view.partitions.values().all(|p| p.leader >= 0 && p.isr.len() == size)
+    };
     cluster.kill(1);
     cluster.until(TOPIC, "two in sync", PATIENCE, shrunk_to(2)).await;
     load.progress(&load.window("with two of three")).await;
@@ -61,9 +63,11 @@ pub async fn power_failure_of_the_last(bug: Option<&'static str>) {
     cluster.restart(3);
     cluster.at(2).spawn();
     cluster.until(TOPIC, "every partition has a leader", PATIENCE, all_led).await;
-    cluster.until(TOPIC, "both are in sync again", PATIENCE, |view| {
-        view.partitions.values().all(|p| p.isr.contains(&2) && p.isr.contains(&3))
-    }).await;
+    cluster
+        .until(TOPIC, "both are in sync again", PATIENCE, |view| {
+            view.partitions.values().all(|p| p.isr.contains(&2) && p.isr.contains(&3))
+        })
+        .await;
     cluster.restart(1);
     load.finish(&mut cluster).await;
 }
