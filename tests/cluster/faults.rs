@@ -167,6 +167,7 @@ pub async fn cut_off(cluster: &mut Cluster, load: &Load, id: i32, cut: Cut, coun
         .copied()
         .filter(|partition| !led.contains(partition))
         .collect();
+    let others_lead_nothing = others.is_empty();
     let window = if cut.ends_the_session() {
         let took = until_others_lead(cluster, id, &led, count).await;
         eprintln!("{cut:?} of {id}, leader of {}: others lead after {took:?}", led.len());
@@ -175,7 +176,12 @@ pub async fn cut_off(cluster: &mut Cluster, load: &Load, id: i32, cut: Cut, coun
         eprintln!("{cut:?} of {id}, leader of {}", led.len());
         load.window_of(&format!("{cut:?} of {id}"), others)
     };
-    load.progress(&window).await;
+    // If it leads everything, nothing goes on.
+    if cut.ends_the_session() || !others_lead_nothing {
+        load.progress(&window).await;
+    } else {
+        tokio::time::sleep(SESSION_TTL * 2).await;
+    }
     cluster.heal();
     load.progress(&load.window(&format!("after {cut:?} of {id}"))).await;
     count.partitions += 1;
