@@ -155,6 +155,11 @@ fn refused(error: &PartitionError, epoch: LeaderEpoch) -> LogRefused {
 }
 
 impl Broker {
+    /// For how long no broker has come or gone.
+    pub(super) fn brokers_settled_for(&self) -> Duration {
+        self.creating.settled_for(self.clock().elapsed())
+    }
+
     /// The broker that coordinates `group`. Makes the topic of committed offsets if nobody has, and waits for it.
     ///
     /// # Errors

@@ -10,8 +10,10 @@ use tracing::debug;
 
 use super::Broker;
 use crate::metadata::PartitionOutcome;
+use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::txn::partitions::PartitionChange;
 use crate::replication::Partition;
+use crate::telemetry::replication as numbers;
 use crate::types::LeaderEpoch;
 
 /// Bounds of the time between two looks at every led partition, for followers that lag.
@@ -65,12 +67,17 @@ fn take_changes(broker: &Broker, partitions: Vec<Arc<Partition>>) -> Vec<Taken> 
 }
 
 async fn send(broker: Arc<Broker>, taken: Vec<Taken>) {
+    let image = broker.image();
+    let moves: Vec<_> = taken.iter().map(|(.., change)| moves(&image, change)).collect();
     let changes = taken.iter().map(|(.., change)| change.clone()).collect();
     let outcomes = broker.metadata().change_partitions(changes).await;
     let mut again = Vec::new();
-    for ((partition, epoch, _), outcome) in taken.into_iter().zip(&outcomes) {
+    for (((partition, epoch, _), outcome), (left, joined)) in taken.into_iter().zip(&outcomes).zip(moves) {
         partition.isr_outcome(epoch, outcome);
-        if !matches!(outcome, PartitionOutcome::Written(_)) {
+        if matches!(outcome, PartitionOutcome::Written(_)) {
+            numbers::isr_changed(left, joined);
+        } else {
+            numbers::isr_change_failed();
             debug!(partition = %partition.name(), ?outcome, "ISR change not made");
             again.push(partition);
         }
@@ -81,4 +88,14 @@ async fn send(broker: Arc<Broker>, taken: Vec<Taken>) {
             partition.call_attention();
         }
     }
+}
+
+/// Whether replicas leave the ISR by `change`, and whether some join, for the metrics.
+fn moves(image: &ClusterImage, change: &PartitionChange) -> (bool, bool) {
+    let index = usize::try_from(change.partition).ok();
+    let topic = image.topics.get(&change.topic);
+    let state = topic.zip(index).and_then(|(topic, index)| topic.partitions.get(index));
+    let (old, new) = (state.map_or(&[][..], |state| &state.isr), &change.value.value.isr);
+    let lacks = |all: &[ReplicaEntry], entry: &ReplicaEntry| all.iter().all(|other| other.id != entry.id);
+    (old.iter().any(|entry| lacks(new, entry)), new.iter().any(|entry| lacks(old, entry)))
 }

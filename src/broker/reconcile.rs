@@ -146,13 +146,15 @@ impl Reconciler {
             let opened = known.or_else(|| {
                 let name = TopicPartition::new(source.name.clone(), index);
                 match self.broker.log_dirs.open_log(&name, source.id, Arc::clone(&config)) {
-                    Ok(log) => Some(Partition::new(
-                        name,
-                        source.id,
-                        log,
-                        self.broker.clock().clone(),
-                        Arc::clone(self.broker.attention()),
-                    )),
+                    Ok(log) => {
+                        let clock = self.broker.clock().clone();
+                        let attention = Arc::clone(self.broker.attention());
+                        let partition = Partition::new(name, source.id, log, clock, attention);
+                        if self.broker.broker_config().etcd.accept_rollback {
+                            partition.accept_rollback();
+                        }
+                        Some(partition)
+                    }
                     Err(cause) => {
                         error!(partition = %name, %cause, "partition cannot be opened: it is offline here");
                         None

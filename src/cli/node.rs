@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::node_admin::NodeAdmin;
 use crate::broker::elect::{self, drain, evidence};
-use crate::broker::{Broker, control, isr, reconcile, seen};
+use crate::broker::{Broker, control, internal, isr, reconcile, rollback, seen};
 use crate::config::{BrokerConfig, Config, Dynamic, EtcdConfig, EtcdEndpoints};
 use crate::handlers::BrokerService;
 use crate::log::{LogDirs, LogDirsOptions, LogOptions, Storage};
@@ -95,6 +95,8 @@ impl Node {
         tasks.spawn(prove_registrations(Arc::clone(&broker), stop.clone()));
         tasks.spawn(seen::run(Arc::clone(&broker), stop.clone()));
         tasks.spawn(control::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(rollback::run(Arc::clone(&broker), stop.clone()));
+        tasks.spawn(internal::run(Arc::clone(&broker), stop.clone()));
         broker.wait_until_applied(broker.image().revision, FIRST_RECONCILE).await?;
         warn_of_strangers(&broker);
         let server = Arc::new(bound.serve(Arc::new(BrokerService::new(Arc::clone(&broker))))?);

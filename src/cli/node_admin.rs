@@ -66,6 +66,13 @@ impl NodeAdmin {
         Check::new("etcd", true, detail)
     }
 
+    /// Replicas that wait for an operator because etcd went back in time (rule E13): shown, and well as long as others serve.
+    fn rolled_back(&self) -> Option<Check> {
+        let count = rolled_back(&self.broker);
+        let told = "replicas know newer leader epochs than etcd, and wait for etcd.accept.rollback=true";
+        (count > 0).then(|| Check::new("epochs", true, format!("{count} {told}")))
+    }
+
     fn directories(&self) -> Vec<Check> {
         let directories = self.broker.log_dirs().directories();
         let usable = directories.iter().any(|directory| directory.failed.is_none());
@@ -86,6 +93,7 @@ impl AdminSource for NodeAdmin {
             let mut checks = vec![self.live().await];
             if probe == Probe::Ready {
                 checks.push(self.etcd());
+                checks.extend(self.rolled_back());
                 checks.extend(self.directories());
             }
             checks
@@ -149,6 +157,13 @@ fn tell_directories(scrape: &mut Scrape<'_>, broker: &Broker) {
     }
 }
 
+fn rolled_back(broker: &Broker) -> usize {
+    let accepted = broker.broker_config().etcd.accept_rollback;
+    let topics = broker.partitions().topics();
+    let partitions = topics.iter().flat_map(|topic| topic.partitions());
+    partitions.filter(|partition| !accepted && partition.rolled_back().is_some()).count()
+}
+
 #[allow(clippy::cast_precision_loss, reason = "metrics are floating point numbers")]
 fn tell_metadata(scrape: &mut Scrape<'_>, broker: &Broker) {
     let session = broker.metadata().session();
@@ -158,6 +173,11 @@ fn tell_metadata(scrape: &mut Scrape<'_>, broker: &Broker) {
         "ketcd_metadata_outage_current_seconds",
         "For how long etcd has not answered; 0 while it does",
         session.outage.unwrap_or_default().as_secs_f64(),
+    );
+    scrape.gauge(
+        "ketcd_metadata_rolled_back_replicas",
+        "Replicas whose log knows newer leader epochs than etcd, which was restored",
+        rolled_back(broker) as f64,
     );
     scrape.gauge(
         "ketcd_metadata_fenced",

@@ -171,6 +171,7 @@ pub const fn of_metadata(error: &MetadataError) -> ErrorCode {
         | MetadataError::DuplicateNodeId { .. }
         | MetadataError::ClusterIdMismatch { .. }
         | MetadataError::RolledBack { .. }
+        | MetadataError::EpochRolledBack { .. }
         | MetadataError::SharedWithKubernetes
         | MetadataError::UnsupportedLayout { .. }
         | MetadataError::InvalidOption { .. }

@@ -240,13 +240,21 @@ impl Log {
         if self.is_recovered() {
             return Step::Ready(Ok(()));
         }
-        self.submit(|log, state| log.writer(state).map(drop), Err)
+        self.settled()
     }
 
     /// Waits until all that was asked of the log before is done, recovering it first if need be: nothing of an earlier role is under
-    /// way any more.
+    /// way any more. With `ketcd.flush=ack` all of it is synced then: a role begins with what counts (rule S5).
     pub fn settled(self: &Arc<Self>) -> Step<Result<(), Unusable>> {
-        self.submit(|log, state| log.writer(state).map(drop), Err)
+        let settled = self.submit(|log, state| log.writer(state).map(drop), Err);
+        if !self.config_ref().flush_ack {
+            return settled;
+        }
+        let log = Arc::clone(self);
+        Step::Pending(Box::pin(async move {
+            settled.wait().await?;
+            log.flush().wait().await
+        }))
     }
 
     /// The newest leader epoch that the log has seen.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::image::{BrokerImage, CandidateImage, ClusterImage, PartitionImage, ReplicaEntry, TopicImage};
 use super::keys::{
     BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue, ConfigValue, Key, KeyError, Keys,
-    PartitionValue, Record, TopicNameValue, TopicValue, ValueError,
+    PartitionValue, ProducerIdsValue, Record, TopicNameValue, TopicValue, ValueError,
 };
 use crate::types::{BrokerEpoch, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId};
 
@@ -123,6 +123,21 @@ pub fn differences(left: &ClusterImage, right: &ClusterImage) -> usize {
         + maps(&left.topic_names, &right.topic_names)
         + maps(&left.topics, &right.topics)
         + maps(&left.configs, &right.configs)
+}
+
+/// A partition whose leader epoch is older in `fresh` than in `known`: epochs only grow, so `fresh` is of an etcd that has forgotten
+/// (rule E13). Its name, and both epochs.
+#[must_use]
+pub fn older_epoch(known: &ClusterImage, fresh: &ClusterImage) -> Option<(String, LeaderEpoch, LeaderEpoch)> {
+    fresh.topics.values().find_map(|topic| {
+        let before = known.topics.get(&topic.id).filter(|before| !Arc::ptr_eq(before, topic))?;
+        let both = (0_i32..).zip(before.partitions.iter().zip(&topic.partitions));
+        both.filter(|(_, (before, now))| now.leader_epoch < before.leader_epoch)
+            .map(|(index, (before, now))| {
+                (format!("{}-{index}", topic.name), before.leader_epoch, now.leader_epoch)
+            })
+            .next()
+    })
 }
 
 /// Topics before partitions.
@@ -246,7 +261,10 @@ impl Builder {
                 let config = Record::<ConfigValue>::decode(value)?.value;
                 image.configs.insert(entity.clone(), Arc::new(config.entries));
             }
-            Key::BrokerLast(_) | Key::BrokerAutoId(_) | Key::ProducerIds | Key::Audit(_) => {}
+            Key::ProducerIds => {
+                image.producer_ids_next = Record::<ProducerIdsValue>::decode(value)?.value.next
+            }
+            Key::BrokerLast(_) | Key::BrokerAutoId(_) | Key::Audit(_) => {}
         }
         Ok(())
     }

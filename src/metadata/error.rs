@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keys::ValueError;
-use crate::types::BrokerId;
+use crate::types::{BrokerId, LeaderEpoch};
 
 /// Why a metadata operation failed. Retriable ones: see [`MetadataError::retriable`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -136,6 +136,18 @@ pub enum MetadataError {
         /// The revision now.
         now: i64,
     },
+    /// etcd says less than it has said before, though its revision is as high (rule E13).
+    #[error(
+        "etcd says leader epoch {now} of {partition}, this node has seen {seen}: it was restored from a backup; if that was intended accept it with etcd.accept.rollback=true"
+    )]
+    EpochRolledBack {
+        /// Topic and index.
+        partition: String,
+        /// The epoch seen.
+        seen: LeaderEpoch,
+        /// The epoch now.
+        now: LeaderEpoch,
+    },
     /// This etcd is a Kubernetes control plane's.
     #[error(
         "this etcd holds a Kubernetes control plane (/registry/ keys); use another etcd, or force it with etcd.allow.kubernetes=true"
@@ -192,6 +204,7 @@ impl MetadataError {
             | Self::DuplicateNodeId { .. }
             | Self::ClusterIdMismatch { .. }
             | Self::RolledBack { .. }
+            | Self::EpochRolledBack { .. }
             | Self::SharedWithKubernetes
             | Self::UnsupportedLayout { .. }
             | Self::InvalidOption { .. }

@@ -36,6 +36,8 @@ pub struct ClusterImage {
     pub topic_values: BTreeMap<TopicId, Arc<TopicValue>>,
     /// Fields of partition records that only later versions know, to be written back; empty among brokers of one version.
     pub partition_extras: BTreeMap<(TopicId, i32), Arc<serde_json::Map<String, serde_json::Value>>>,
+    /// Where the next block of producer ids begins.
+    pub producer_ids_next: i64,
     /// Dynamic configuration by entity: key -> value.
     pub configs: BTreeMap<ConfigEntity, Arc<BTreeMap<String, String>>>,
 }

@@ -192,7 +192,7 @@ impl Metadata {
             session,
             cell,
             counters,
-            producer_ids: Arc::new(ProducerIds::new(state_file)),
+            producer_ids: Arc::new(ProducerIds::new(state_file, accept_rollback)),
             audit,
             audit_dropped,
             audit_closing,

@@ -21,6 +21,8 @@ static JVM: Mutex<Option<Agent>> = Mutex::new(None);
 pub struct Tools {
     jvm: MutexGuard<'static, Option<Agent>>,
     cluster: &'static Cluster,
+    /// Another broker to use the tools on.
+    other: Option<String>,
 }
 
 impl Tools {
@@ -44,14 +46,20 @@ impl Tools {
             command.arg(format!("{0}/kafka/classes:{0}/kafka/lib/*", peers().display())).arg("Tools");
             Agent::start("Kafka's tools", &mut command)
         });
-        Some(Self { jvm, cluster })
+        Some(Self { jvm, cluster, other: None })
+    }
+
+    /// The tools, on the broker at `bootstrap`.
+    pub fn on(bootstrap: String) -> Option<Self> {
+        let tools = Self::here()?;
+        Some(Self { other: Some(bootstrap), ..tools })
     }
 
     /// What `tool` prints with `arguments`, `@` standing for the bootstrap address. It must succeed.
     pub fn run(&mut self, tool: &str, arguments: &[&str]) -> String {
         let name = if tool.contains('.') { tool.to_owned() } else { format!("{TOOLS}{tool}") };
-        let arguments: Vec<&str> =
-            arguments.iter().map(|a| if *a == "@" { self.cluster.bootstrap() } else { a }).collect();
+        let bootstrap = self.other.as_deref().unwrap_or_else(|| self.cluster.bootstrap());
+        let arguments: Vec<&str> = arguments.iter().map(|a| if *a == "@" { bootstrap } else { a }).collect();
         let command = json!({"do": "run", "tool": name, "arguments": arguments});
         let jvm = self.jvm.as_mut().expect("started");
         let Some(answer) = jvm.ask(&command) else {

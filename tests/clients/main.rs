@@ -36,5 +36,6 @@ mod franz_go;
 mod java;
 mod kafka_python;
 mod kafka_tools;
+mod kafka_tools_replicas;
 mod kafkajs;
 mod kcat;

@@ -191,7 +191,7 @@ fn watch(pid: u32, data: &Path) -> Child {
         .expect("a shell")
 }
 
-/// Keeps the last lines of `from`; the port of the line `kafka  127.0.0.1:PORT` is sent once.
+/// Keeps the last lines of `from`; the port of the line `kafka  127.0.0.1:PORT`, or `node 1  127.0.0.1:PORT` of several, is sent.
 fn follow(from: impl Read + Send + 'static, output: &Output) -> Receiver<u16> {
     let (sender, receiver) = mpsc::channel();
     let output = Arc::clone(output);
@@ -212,8 +212,10 @@ fn follow(from: impl Read + Send + 'static, output: &Output) -> Receiver<u16> {
 
 fn port_of(line: &str) -> Option<u16> {
     let mut words = line.split_whitespace();
-    if words.next() != Some("kafka") {
-        return None;
+    match words.next()? {
+        "kafka" => {}
+        "node" if words.next() == Some("1") => {}
+        _ => return None,
     }
     words.next()?.rsplit(':').next()?.parse().ok()
 }

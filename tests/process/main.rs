@@ -24,5 +24,7 @@ mod node;
 mod nodes;
 mod outage;
 mod outage_start;
+mod plain_cluster;
+mod rollback;
 mod stop;
 mod syscalls;

@@ -51,12 +51,15 @@ impl Node {
         Self::new(arguments, LOOPBACK, port)
     }
 
-    /// `ketcd dev --ephemeral` on a port of its own. Not yet started.
-    pub fn ephemeral(more: &[&str]) -> Self {
-        let port = free_port();
+    /// `ketcd dev --nodes 3` on ports of its own, without data that is kept if there is no directory for it. Not yet started.
+    pub fn three(data: Option<&Path>) -> Self {
+        let port = free_ports(3);
         let mut arguments: Vec<String> =
-            ["dev", "--ephemeral", "--port", &port.to_string()].map(str::to_owned).to_vec();
-        arguments.extend(more.iter().map(ToString::to_string));
+            ["dev", "--nodes", "3", "--port", &port.to_string()].map(str::to_owned).to_vec();
+        match data {
+            Some(data) => arguments.extend(["--data".to_owned(), data.display().to_string()]),
+            None => arguments.push("--ephemeral".to_owned()),
+        }
         Self::new(arguments, LOOPBACK, port)
     }
 
@@ -318,13 +321,20 @@ pub fn children(pid: u32) -> Vec<Pid> {
 
 /// A port P that is free together with P + 100 and P + 200.
 fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many such ports, one after the other.
+pub fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let blocks = (PORTS.end - PORTS.start) / 300;
     let first = std::process::id() as u16 % blocks;
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
-        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let turn = NEXT.fetch_add(count, Ordering::Relaxed);
         let port = PORTS.start + (first + turn / 100) % blocks * 300 + turn % 100;
-        if [0, 100, 200].iter().all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok()) {
+        let fits = turn % 100 + count <= 100;
+        if fits && (port..port + count).all(|port| [0, 100, 200].iter().all(|more| is_free(port + more))) {
             return port;
         }
     }

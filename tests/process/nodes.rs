@@ -14,9 +14,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(data: &Path, more: &[&str]) -> Self {
-        let all: Vec<&str> = ["--nodes", "3"].iter().chain(more).copied().collect();
-        Self { parent: Node::dev(data, &all).started() }
+    fn start(data: &Path) -> Self {
+        Self { parent: Node::three(Some(data)).started() }
     }
 
     /// The address of node `id`.
@@ -67,7 +66,7 @@ fn is_gone(pid: Pid) -> bool {
 #[test]
 fn three_nodes_serve_a_replicated_topic_and_go_on_without_one_that_is_killed() {
     let data = tempfile::tempdir().unwrap();
-    let mut cluster = Cluster::start(data.path(), &[]);
+    let mut cluster = Cluster::start(data.path());
     assert_eq!(cluster.brokers(), 3);
     let (first, second) = (cluster.node(1), cluster.node(2));
     let (code, text) = ketcd(&["topic", "create", "t", "-p", "3", "-b", &second]);
@@ -120,7 +119,7 @@ fn produce(bootstrap: &str, value: &str) {
 #[test]
 fn the_nodes_end_with_their_parent_however_it_ends() {
     let data = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(data.path(), &[]);
+    let cluster = Cluster::start(data.path());
     let children = [1, 2, 3].map(|id| cluster.pid(id));
     cluster.parent.signal(Signal::KILL);
     cluster.until("the end of the children", |_| children.into_iter().all(is_gone));
@@ -128,7 +127,7 @@ fn the_nodes_end_with_their_parent_however_it_ends() {
 
 #[test]
 fn an_ephemeral_cluster_leaves_nothing_behind() {
-    let mut node = Node::ephemeral(&["--nodes", "3"]);
+    let mut node = Node::three(None);
     node.start();
     let output = node.output();
     let place =
@@ -159,7 +158,7 @@ fn one_nodes_directory_is_not_taken_for_a_clusters_nor_the_other_way_round() {
 #[test]
 fn a_node_that_cannot_start_ends_the_others_and_says_why() {
     let data = tempfile::tempdir().unwrap();
-    let mut node = Node::dev(data.path(), &["--nodes", "3"]);
+    let mut node = Node::three(Some(data.path()));
     let _taken = std::net::TcpListener::bind(("127.0.0.1", node.port() + 1)).unwrap();
     node.spawn();
     assert_eq!(node.wait(SOON).code(), Some(78), "{}", node.output());

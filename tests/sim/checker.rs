@@ -127,10 +127,8 @@ impl Checker {
             truth.leaders.insert(new.leader_epoch, new.leader);
             self.counters.leader_changes += 1;
         }
-        if moved
-            && new.recovering
-            && let Some(leader) = new.leader
-        {
+        let unclean = records::is_unclean(etcd, &truth.record, &new) && (new.recovering || breach.is_none());
+        if unclean && let Some(leader) = new.leader {
             // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
             let log = nodes[&leader.id].log(partition);
             let values = log.map_or(&[][..], |log| &log.values[..]);
@@ -160,6 +158,26 @@ impl Checker {
                         self.say(format!(
                             "partition {partition}: epochs go back in the log of {} (rule F5)",
                             node.id
+                        ));
+                    }
+                }
+                Fact::Advanced { partition, epoch, from, values } => {
+                    let Some(truth) = self.truths.get_mut(partition) else { continue };
+                    if truth.cut_in.is_some_and(|cut| *epoch < cut) {
+                        continue;
+                    }
+                    if let (Some(log), true) = (node.log(*partition), truth.cut_in.is_some()) {
+                        // What it knew as committed before that was cut is there again.
+                        let known = truth.committed.len().min(*from);
+                        truth.committed.extend_from_slice(&log.values[known..*from]);
+                    }
+                    let known = truth.committed.len().saturating_sub(*from).min(values.len());
+                    let same = truth.committed.get(*from..from + known) == Some(&values[..known]);
+                    truth.committed.extend_from_slice(&values[known..]);
+                    if !same {
+                        let id = node.id;
+                        self.say(format!(
+                            "partition {partition}: {id} commits other records than were committed (I2)"
                         ));
                     }
                 }
@@ -224,7 +242,10 @@ impl Checker {
                 "partition {partition}: leader {id} has other records than were committed (I2)"
             ));
         }
-        if high_watermark > known {
+        if high_watermark > known && before.is_some() {
+            self.say(format!("partition {partition}: the high watermark of {id} moved unseen"));
+        } else if high_watermark > known {
+            // What a replica knew as committed when it began to lead.
             truth.committed.extend_from_slice(&values[known..high_watermark]);
         }
     }
@@ -386,6 +407,13 @@ impl Checker {
     /// A client's answer has arrived.
     pub fn arrived(&mut self, clients: &mut Clients, op: u64, answer: ClientAnswer) {
         let Some(partition) = clients.ops.get(&op).map(|op| op.partition) else { return };
+        // What a deposed leader still says of a partition that lost records is of no use.
+        let cut_in = self.truths.get(&partition).and_then(|truth| truth.cut_in);
+        if let ClientAnswer::Latest { epoch, .. } = answer
+            && cut_in.is_some_and(|cut| epoch < cut)
+        {
+            return;
+        }
         if let Some(what) = clients.end(op, answer, self.cuts(partition)) {
             self.say(format!("partition {partition}: {what}"));
         }

@@ -85,6 +85,8 @@ pub struct Reply {
 pub enum Fact {
     /// A record was written to the log.
     Stored { partition: i32, index: usize, value: u64 },
+    /// A leader's high watermark moved from `from` on by these values.
+    Advanced { partition: i32, epoch: LeaderEpoch, from: usize, values: Vec<u64> },
     /// The log was cut.
     Cut { partition: i32, from: Offset, to: Offset, below_high_watermark: bool },
 }
@@ -329,6 +331,9 @@ impl Process {
         let lease = i64::try_from(context.id()).unwrap();
         // A lost registration must be ended by the next process: its lease is written down first (rule B7).
         disk.lease = lease;
+        if seeded(Bug::B2ProofEarly) {
+            (disk.proof, disk.error) = (disk.proof.map(|(_, epoch)| (self.boot, epoch)), false);
+        }
         let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
         let value = self.live_value(self.draining || self.stop.is_some(), stopping);
         let cluster = ClusterKey::Stands(cluster_value().encode());
@@ -566,7 +571,7 @@ impl Process {
             replica.advance(context);
             replica.follow(me, context);
             let partition = replica.partition;
-            if let Some(change) = replica.propose(&image, now) {
+            if let Some(change) = replica.propose(&image, context) {
                 let epoch = change.value.value.leader_epoch;
                 changes.push((change, Purpose::Isr(epoch)));
             }
@@ -647,7 +652,11 @@ impl Process {
         // Each purpose is a task of its own, which packs what it has.
         let mut tasks: BTreeMap<u8, Vec<(PartitionChange, Purpose)>> = BTreeMap::new();
         for (change, purpose) in changes {
-            tasks.entry(purpose.task()).or_default().push((change, purpose));
+            match purpose {
+                // Each request is its own.
+                Purpose::Asked => self.send_pack(vec![(change, purpose)], context),
+                _ => tasks.entry(purpose.task()).or_default().push((change, purpose)),
+            }
         }
         for changes in tasks.into_values() {
             let plain: Vec<PartitionChange> = changes.iter().map(|(change, _)| change.clone()).collect();

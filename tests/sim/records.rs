@@ -22,6 +22,13 @@ pub fn is_refuted(etcd: &Etcd, entry: ReplicaEntry) -> bool {
     entry.epoch.get() <= 0 || intact.is_some_and(|stored| stored.mod_revision > entry.epoch.get())
 }
 
+/// The new leader was neither in the ISR nor in the ELR with an entry that counts: records may be lost.
+pub fn is_unclean(etcd: &Etcd, old: &PartitionValue, new: &PartitionValue) -> bool {
+    let Some(leader) = new.leader.filter(|_| new.leader != old.leader) else { return false };
+    let mut before = old.isr.iter().chain(&old.elr).filter(|entry| entry.id == leader.id);
+    !before.any(|entry| !is_refuted(etcd, *entry))
+}
+
 /// What is wrong with a record that follows another. `losses`: data was lost somewhere before.
 pub fn breach(
     etcd: &Etcd,
@@ -46,6 +53,7 @@ pub fn breach(
     }
     if let Some(leader) = new.leader
         && !ids.contains(&leader.id)
+        && !refuted(&leader)
     {
         return Some(format!("leader {} is not in its ISR (rule L6)", leader.id));
     }
@@ -59,22 +67,17 @@ pub fn breach(
             kept.id, kept.epoch
         ));
     }
-    let unclean_election = moved && new.recovering;
+    let unclean_election = is_unclean(etcd, old, new);
     if unclean_election && !unclean {
         let better = old.isr.iter().chain(&old.elr).find(|entry| !refuted(entry));
         if let Some(better) = better {
             return Some(format!("elected although broker {} may have everything (rule U1)", better.id));
         }
     }
-    if moved
-        && !new.recovering
-        && new.leader != old.leader
-        && let Some(leader) = new.leader
-    {
-        let mut before = old.isr.iter().chain(&old.elr).filter(|entry| entry.id == leader.id);
-        if !before.any(|entry| !refuted(entry)) {
-            return Some(format!("leader {} was neither in the ISR nor in the ELR (rule U4)", leader.id));
-        }
+    if unclean_election && !new.recovering {
+        return Some(
+            "elected from outside of ISR and ELR, as if nothing could be lost (rules U1, U4)".into(),
+        );
     }
     for entry in new.isr.iter().filter(|entry| !has(&old.isr, entry.id) && !moved) {
         match live(etcd, entry.id) {

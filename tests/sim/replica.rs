@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::log::Log;
 use super::message::{Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetched, Refusal};
-use super::process::Context;
+use super::process::{Context, Fact};
 use super::{at, duration, topic_id};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::replication::follower::{self, OutOfRange};
@@ -134,7 +134,8 @@ impl Replica {
         }
         self.seen = (state.leader_epoch, state.partition_epoch);
         let leads = state.leader.is_some_and(|leader| {
-            leader == *me || (leader.id == me.id && state.replicas.as_slice() == [me.id])
+            let alone = state.replicas.as_slice() == [me.id];
+            leader == *me || (leader.id == me.id && (alone || seeded(Bug::E3LeadsOn)))
         });
         let followed = state.leader.filter(|leader| leader.id != me.id);
         match (&mut self.role, followed) {
@@ -186,11 +187,27 @@ impl Replica {
         }
     }
 
+    fn move_high_watermark(&mut self, context: &mut Context<'_>) {
+        let Role::Leader(leading) = &mut self.role else { return };
+        let before = self.high_watermark;
+        self.high_watermark = leading.core.advance(duration(context.now));
+        if self.high_watermark > before {
+            let from = usize::try_from(before.get()).unwrap();
+            let to = usize::try_from(self.high_watermark.get()).unwrap();
+            context.facts.push(Fact::Advanced {
+                partition: self.partition,
+                epoch: leading.core.epoch(),
+                from,
+                values: self.log.values[from..to].to_vec(),
+            });
+        }
+    }
+
     /// Moves the high watermark, and answers whoever waited for that.
     pub fn advance(&mut self, context: &mut Context<'_>) {
         let now = context.now;
+        self.move_high_watermark(context);
         if let Role::Leader(leading) = &mut self.role {
-            self.high_watermark = leading.core.advance(duration(now));
             let high_watermark = self.high_watermark;
             let enough = leading.core.has_min_isr();
             let ready = leading.produces.iter().take_while(|parked| parked.offset < high_watermark).count();
@@ -384,7 +401,7 @@ impl Replica {
         match request.kind {
             ClientKind::Produce { acks_all } => {
                 let replicated = core.committed().replicas.len() > 1;
-                if fenced && replicated && (!acks_all || alone_at_risk) {
+                if fenced && replicated && (!acks_all || alone_at_risk) && !seeded(Bug::E6NoDeadline) {
                     return refuse(context, request, Refusal::NotLeader); // rule L12
                 }
                 if acks_all && !core.has_min_isr() {
@@ -424,18 +441,18 @@ impl Replica {
     pub fn propose(
         &mut self,
         image: &ClusterImage,
-        now: u64,
+        context: &mut Context<'_>,
     ) -> Option<crate::metadata::txn::partitions::PartitionChange> {
-        let partition = self.partition;
+        let (partition, now) = (self.partition, context.now);
         let Role::Leader(leading) = &mut self.role else { return None };
         if leading.not_before > now {
             return None;
         }
         let change = leading.core.propose(topic_id(), partition, image, duration(now))?;
         leading.core.sent(&change);
-        // A proposed member counts at once (rule L4).
-        self.high_watermark = leading.core.advance(duration(now));
         leading.not_before = now + 20;
+        // A proposed member counts at once (rule L4).
+        self.move_high_watermark(context);
         Some(change)
     }
 }

@@ -70,6 +70,7 @@ impl World {
             assignment,
             epochs: vec![EpochsFrom { from: 0, brokers: brokers.clone() }],
             deleting: false,
+            remaining: Vec::new(),
         });
         let txn = shapes::create_topic(keys(), topic_id(), &value, &brokers, None);
         let now = self.now;
@@ -302,9 +303,9 @@ impl World {
         }
     }
 
-    /// An operator's wish, to every process.
-    pub fn wish(&mut self, wish: &controller::Wish) {
-        for node in self.nodes.values_mut() {
+    /// An operator's wish, to one process or to every one.
+    pub fn wish(&mut self, wish: &controller::Wish, to: Option<BrokerId>) {
+        for node in self.nodes.values_mut().filter(|node| to.is_none_or(|to| to == node.id)) {
             if let Some(process) = &mut node.process {
                 process.wishes.push(wish.clone());
             }

@@ -75,12 +75,19 @@ fn sown_by_name() -> Option<Bug> {
 /// Runs one seed on this thread.
 fn run(seed: u64, bug: Option<Bug>, trace: Trace) -> (Result<(), String>, Counters, Option<u64>) {
     sow(None);
-    let mut world = schedule::world_of(seed);
-    world.trace = trace;
-    sow(bug);
-    let result = schedule::run(&mut world);
+    let told = std::panic::catch_unwind(|| {
+        let mut world = schedule::world_of(seed);
+        world.trace = trace;
+        sow(bug);
+        let result = schedule::run(&mut world);
+        (result, world.checker.counters, world.trace.hash)
+    });
     sow(None);
-    (result, world.checker.counters, world.trace.hash)
+    told.unwrap_or_else(|panic| {
+        let why = panic.downcast_ref::<String>().cloned();
+        let why = why.or_else(|| panic.downcast_ref::<&str>().map(|why| (*why).to_owned()));
+        (Err(format!("a panic: {}", why.unwrap_or_default())), Counters::default(), None)
+    })
 }
 
 /// Runs seeds on every core until one fails: the smallest that was met, and what all did.

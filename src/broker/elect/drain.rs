@@ -111,7 +111,9 @@ pub async fn leave(broker: &Broker, limit: Duration) {
 
 async fn leave_in_order(broker: &Broker) -> Result<usize, MetadataError> {
     let _turn = broker.elections().flags.lock().await;
-    broker.metadata().set_flags(true, false).await?;
+    // Both flags at once, and first: nobody hands anything to this broker, all other leaders drop it from their ISRs meanwhile, and no
+    // new leader takes it back in (KIP-841).
+    broker.metadata().set_flags(true, true).await?;
     let mut handed_over = 0;
     loop {
         let me = broker.lifetime();
@@ -126,8 +128,6 @@ async fn leave_in_order(broker: &Broker) -> Result<usize, MetadataError> {
             tokio::time::sleep(RETRY_AT_THE_END).await;
         }
     }
-    // Only now: whoever is stopping is handed nothing by others, and hands nothing over in a hurry.
-    broker.metadata().set_flags(true, true).await?;
     let mut images = broker.metadata().images();
     let gone = images.wait_for(|image| left_behind(image, broker.lifetime()) == 0);
     gone.await.map_err(|_| MetadataError::Closed)?;

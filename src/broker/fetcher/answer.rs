@@ -134,7 +134,18 @@ fn truncate(partition: &Arc<Partition>, follows: Follows, to: Offset) -> Done {
             "records are cut that this replica knew as committed: the leader was elected without them"
         );
     }
-    partition.truncate_as_follower(epoch, to).map(|cut| cut.map_err(Trouble::from))
+    let log = Arc::clone(partition.log());
+    let before = (log.log_end_offset(), log.latest_epoch());
+    partition.truncate_as_follower(epoch, to).map(move |cut| {
+        cut.map_err(Trouble::from)?;
+        // Asked again at once, it would be told the same at once.
+        let is_same = before == (log.log_end_offset(), log.latest_epoch());
+        if is_same {
+            Err(Trouble::Senseless("there is nothing to cut where the logs are said to part"))
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Rule F8. Our leaders say where their log begins and ends: there stand the log start and, as high watermark, the log end.

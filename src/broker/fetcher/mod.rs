@@ -238,12 +238,9 @@ fn shard_of((topic, partition): Key, fetchers: usize) -> usize {
     usize::try_from(hash % shards).unwrap_or(0)
 }
 
-/// Where other brokers reach `broker`: its endpoint of that listener, else its first one.
+/// Where other brokers reach `broker`.
 pub(super) fn address_of(broker: &BrokerImage, listener: Option<&str>) -> Option<String> {
-    let named = listener.and_then(|name| {
-        broker.endpoints.iter().find(|endpoint| endpoint.listener.eq_ignore_ascii_case(name))
-    });
-    let endpoint = named.or_else(|| broker.endpoints.first())?;
+    let endpoint = broker.inter_broker_endpoint(listener)?;
     let (host, port) = (&endpoint.host, endpoint.port);
     Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }

@@ -247,7 +247,8 @@ fn a_follower_takes_only_what_continues_its_log() {
     let rest = leader.read(at(4), options).wait_blocking().unwrap().chunks[0].clone();
     let first = bytes.slice(..bytes.len() - rest.len());
     follower.append_as_follower(first.clone(), LeaderEpoch(4)).wait_blocking().unwrap();
-    let error = follower.append_as_follower(first, LeaderEpoch(4)).wait_blocking().unwrap_err();
+    let second = first.slice(first.len() / 2..);
+    let error = follower.append_as_follower(second, LeaderEpoch(4)).wait_blocking().unwrap_err();
     assert!(matches!(error, AppendError::NotContiguous { .. }), "{error}");
     let error = follower.append_as_follower(rest.clone(), LeaderEpoch(3)).wait_blocking().unwrap_err();
     assert!(matches!(error, AppendError::StaleLeaderEpoch { got: LeaderEpoch(4), .. }), "{error}");

@@ -235,16 +235,19 @@ fn batches_larger_than_a_segment_and_compressed_ones_are_taken_as_they_are() {
 #[test]
 fn of_batches_of_which_one_is_bad_those_before_it_are_taken() {
     let fixture = Fixture::new();
-    let log = fixture.log(config());
-    let mut bytes = [at_leader(0, 0, &[b"a"]), at_leader(1, 0, &[b"b"]), at_leader(2, 0, &[b"c"])].concat();
-    let at_fault = bytes.len() - at_leader(2, 0, &[b"c"]).len() - 1;
-    bytes[at_fault] ^= 1;
-    for _ in 0..2 {
-        // Once with the files closed, once with them open.
-        let log = fixture.log_of(if log.size_bytes() == 0 { "t" } else { "u" }, 0, config());
-        let error = log.append_as_follower(bytes.clone().into(), EPOCH).wait_blocking().unwrap_err();
+    // With the files closed, and with them open.
+    for (name, first) in [("closed", 0), ("open", 1)] {
+        let log = fixture.log_of(name, 0, config());
+        if first > 0 {
+            follow(&log, 0, &[b"before"]);
+        }
+        let batches: Vec<Bytes> = (first..first + 3).map(|base| at_leader(base, 0, &[b"v"])).collect();
+        let mut bytes = batches.concat();
+        let bad = bytes.len() - batches[2].len() - 1;
+        bytes[bad] ^= 1;
+        let error = log.append_as_follower(bytes.into(), EPOCH).wait_blocking().unwrap_err();
         assert!(matches!(error, AppendError::Corrupt(_)), "{error}");
-        assert_eq!(offsets(&log), [0]);
+        assert_eq!(log.log_end_offset(), at(first + 1));
     }
 }
 
@@ -324,9 +327,7 @@ fn the_high_watermark_comes_back_from_its_checkpoint_within_the_log() {
     let file =
         std::fs::OpenOptions::new().write(true).open(fixture.file("00000000000000000000.log")).unwrap();
     file.set_len(at_leader(0, 0, &[b"v"]).len() as u64 * 2).unwrap();
-    for name in ["recovery-point-offset-checkpoint"] {
-        let _ = std::fs::remove_file(fixture.path().join(name));
-    }
+    let _ = std::fs::remove_file(fixture.path().join("recovery-point-offset-checkpoint"));
     let log = reopened(&mut fixture, config());
     assert_eq!((log.high_watermark(), log.log_end_offset()), (at(2), at(2)));
 }

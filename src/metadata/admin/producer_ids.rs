@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{ATTEMPTS, Admin};
@@ -24,7 +24,12 @@ pub(in crate::metadata) struct ProducerIds {
     fetch: tokio::sync::Mutex<()>,
     /// Keeps the end of the last block, so that a rolled back etcd gives none twice.
     state_file: StateFile,
+    /// Ids to pass over before the next block.
+    pass_over: AtomicI64,
 }
+
+/// Ids that are passed over when etcd went back in time, which was accepted: more than were given out in between (rule T11).
+const PASSED_OVER: i64 = 1_000_000;
 
 /// An id, and whether it is time to fetch a block.
 pub(in crate::metadata) struct Taken {
@@ -33,12 +38,13 @@ pub(in crate::metadata) struct Taken {
 }
 
 impl ProducerIds {
-    pub fn new(state_file: StateFile) -> Self {
+    pub fn new(state_file: StateFile, accept_rollback: bool) -> Self {
         Self {
             blocks: Mutex::new(VecDeque::new()),
             fetching: AtomicBool::new(false),
             fetch: tokio::sync::Mutex::new(()),
             state_file,
+            pass_over: AtomicI64::new(if accept_rollback { PASSED_OVER } else { 0 }),
         }
     }
 
@@ -66,8 +72,9 @@ impl ProducerIds {
             return Ok(());
         }
         let floor = self.state_file.state().producer_ids_end;
-        let fetched = admin.take_producer_ids(floor).await;
+        let fetched = admin.take_producer_ids(floor, self.pass_over.load(Ordering::Acquire)).await;
         if let Ok(block) = &fetched {
+            self.pass_over.store(0, Ordering::Release);
             self.blocks.lock().unwrap_or_else(PoisonError::into_inner).push_back(block.clone());
             let (file, end) = (self.state_file.clone(), block.end);
             let write = move || file.update(|state| state.producer_ids_end = state.producer_ids_end.max(end));
@@ -82,13 +89,13 @@ impl ProducerIds {
 
 impl Admin {
     /// Takes the next block from etcd, not below `floor`. A block whose answer was lost is burnt.
-    async fn take_producer_ids(&self, floor: i64) -> Result<Range<i64>, MetadataError> {
+    async fn take_producer_ids(&self, floor: i64, pass_over: i64) -> Result<Range<i64>, MetadataError> {
         for attempt in 0..ATTEMPTS {
             let (record, read_revision) = self
                 .read_value::<ProducerIdsValue>(&Key::ProducerIds)
                 .await?
                 .unwrap_or_else(|| (Record::new(ProducerIdsValue { next: 0 }), 0));
-            let start = record.value.next.max(floor);
+            let start = record.value.next.max(floor).saturating_add(pass_over);
             let Some(end) = start.checked_add(BLOCK) else {
                 let why = "all producer ids are given out".to_owned();
                 return Err(MetadataError::Invalid { what: "block of producer ids".into(), why });
@@ -112,7 +119,7 @@ mod tests {
     #[test]
     fn ids_come_in_order_and_a_block_is_asked_for_once_at_half() {
         let directory = tempfile::tempdir().unwrap();
-        let ids = ProducerIds::new(StateFile::open(directory.path()).unwrap());
+        let ids = ProducerIds::new(StateFile::open(directory.path()).unwrap(), false);
         assert!(matches!(ids.take(), Taken { id: None, fetch: true }));
         assert!(matches!(ids.take(), Taken { id: None, fetch: false }));
         ids.blocks.lock().unwrap().push_back(2_000..3_000);

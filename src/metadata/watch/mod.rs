@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::apply::{Applied, Fact, KeyEvent, apply, differences, from_snapshot};
+use super::apply::{Applied, Fact, KeyEvent, apply, differences, from_snapshot, older_epoch};
 use super::client::{CallError, Connector};
 use super::error::MetadataError;
 use super::image::ClusterImage;
@@ -180,19 +180,29 @@ impl Feed {
         let known = self.cell.image().revision;
         let snapshot = load::load(&self.connector, &self.keys).await.map_err(|error| error.to_string())?;
         if snapshot.revision < known && !self.accept_rollback {
-            let error = MetadataError::RolledBack { seen: known, now: snapshot.revision };
-            let why = error.to_string();
-            self.suspicions += 1;
-            if self.suspicions >= SUSPICIONS_MAX {
-                self.session.refuse(error);
-            }
-            return Err(why);
+            return Err(self.suspect(MetadataError::RolledBack { seen: known, now: snapshot.revision }));
+        }
+        let Applied { image, facts } = from_snapshot(&self.keys, &snapshot.entries, snapshot.revision);
+        // An etcd that was restored and went on since has a revision as high as any: its epochs tell.
+        if let Some((partition, seen, now)) = older_epoch(&self.cell.image(), &image)
+            && !self.accept_rollback
+        {
+            return Err(self.suspect(MetadataError::EpochRolledBack { partition, seen, now }));
         }
         self.suspicions = 0;
-        let Applied { image, facts } = from_snapshot(&self.keys, &snapshot.entries, snapshot.revision);
         self.report(facts);
         debug!(keys = snapshot.entries.len(), pages = snapshot.pages, revision = snapshot.revision, "read");
         Ok(image)
+    }
+
+    /// Refuses this etcd if it looked like its own past too often.
+    fn suspect(&mut self, error: MetadataError) -> String {
+        let why = error.to_string();
+        self.suspicions += 1;
+        if self.suspicions >= SUSPICIONS_MAX {
+            self.session.refuse(error);
+        }
+        why
     }
 
     async fn follow_until_reload(&mut self) {
@@ -379,6 +389,7 @@ impl Feed {
         let written = tokio::task::spawn_blocking(move || {
             file.update(|state| {
                 state.highest_revision = state.highest_revision.max(image.revision);
+                state.producer_ids_end = state.producer_ids_end.max(image.producer_ids_next);
                 if !image.cluster_id.is_empty() {
                     state.cluster_id = Some(image.cluster_id.to_string());
                 }

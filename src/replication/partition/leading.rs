@@ -84,14 +84,21 @@ impl Partition {
             let info = appended.wait().await?;
             let committed = this.wait_committed(info.last_offset.advance(1), epoch, true);
             match tokio::time::timeout(within, committed.wait()).await {
-                // The epoch is this broker's own, not the client's: nobody who sends records has an epoch to be fenced.
-                Ok(Err(
-                    PartitionError::FencedLeaderEpoch { .. } | PartitionError::UnknownLeaderEpoch { .. },
-                )) => Err(this.not_leader(&this.role())),
-                Ok(committed) => committed.map(|()| info),
+                Ok(committed) => committed.map(|()| info).map_err(|error| this.for_a_producer(error)),
                 Err(_) => Err(PartitionError::TimedOut { partition: this.name.clone(), waited: within }),
             }
         }))
+    }
+
+    /// A producer named no epoch: if this one is over, it is told who leads now (rule L11). Not every client takes FENCED_LEADER_EPOCH
+    /// for something to try again.
+    fn for_a_producer(&self, error: PartitionError) -> PartitionError {
+        match error {
+            PartitionError::FencedLeaderEpoch { .. } | PartitionError::UnknownLeaderEpoch { .. } => {
+                self.not_leader(&self.role())
+            }
+            other => other,
+        }
     }
 
     /// Appends a coordinator's batch, if this broker leads in `epoch` and in no other (rule G2). As with acks=all, its records count
@@ -142,7 +149,7 @@ impl Partition {
     fn check_replicas(&self, role: &Role, acks: Acks) -> Result<(), PartitionError> {
         let core = self.core();
         let Some(leader) = core.as_ref() else { return Err(self.not_leader(role)) };
-        if acks.lease_over {
+        if acks.lease_over && !seeded(Bug::E6NoDeadline) {
             // Somebody else may lead by now. Records that all in-sync replicas must have in this epoch are safe all the same, but
             // not if that is this broker alone and another may be elected uncleanly.
             let alone = leader.is_alone() && self.log.config().unclean_leader_election_enable;

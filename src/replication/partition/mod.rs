@@ -17,6 +17,7 @@ use super::leader::{Leader, Rules};
 use super::wait::{FetchWait, Waiters};
 use crate::log::{AppendInfo, Log, Read, ReadError, ReadOptions, Step, Unusable};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
+use crate::types::seeded::{Bug, seeded};
 use crate::types::{BrokerId, Clock, LeaderEpoch, Offset, PartitionEpoch, TopicId, TopicPartition};
 
 /// What the image says this broker is to the partition.
@@ -45,6 +46,10 @@ impl Role {
         }
     }
 }
+
+/// What is logged of [`Partition::rolled_back`].
+const ROLLED_BACK: &str = "etcd knows an older leader epoch than this log: it was restored from a backup. The replica neither leads nor \
+follows until etcd.accept.rollback=true accepts that";
 
 /// A finished append.
 pub type Appended = Result<AppendInfo, PartitionError>;
@@ -94,6 +99,8 @@ pub struct Partition {
     follower_waiters: Waiters,
     /// Bytes appended that the waiters for what is committed were not told of.
     uncommitted_bytes: AtomicI64,
+    /// etcd may have gone back in time: an operator says so (rule E13).
+    accepts_rollback: AtomicBool,
     /// The role has begun: offsets are known, nothing of an earlier role is under way.
     serving: AtomicBool,
     /// A leader's records came here: they may still be on their way into the log when the role changes.
@@ -163,6 +170,7 @@ impl Partition {
                 waiters: Waiters::default(),
                 follower_waiters: Waiters::default(),
                 uncommitted_bytes: AtomicI64::new(0),
+                accepts_rollback: AtomicBool::new(false),
                 serving: AtomicBool::new(false),
                 followed: AtomicBool::new(false),
                 attention,
@@ -193,6 +201,23 @@ impl Partition {
     #[must_use]
     pub fn role(&self) -> Role {
         self.read_role().role
+    }
+
+    /// Lets it take roles of epochs that are older than its log's: an operator accepted that etcd went back in time (rule E13).
+    pub fn accept_rollback(&self) {
+        self.accepts_rollback.store(true, Ordering::Release);
+    }
+
+    /// The log's newest epoch and the image's, if the log's is newer: every epoch of a log was in etcd first, so etcd has forgotten
+    /// what it said (rule E13). `None` while the log is not recovered.
+    #[must_use]
+    pub fn rolled_back(&self) -> Option<(LeaderEpoch, LeaderEpoch)> {
+        self.rolled_back_to(self.role().epoch())
+    }
+
+    fn rolled_back_to(&self, now: LeaderEpoch) -> Option<(LeaderEpoch, LeaderEpoch)> {
+        let seen = self.log.latest_epoch().filter(|_| self.log.is_recovered())?;
+        (LeaderEpoch(0) <= now && now < seen).then_some((seen, now))
     }
 
     /// The leader and its epoch, if somebody else leads.
@@ -230,8 +255,9 @@ impl Partition {
     pub fn apply(&self, applied: &Applied<'_>) -> bool {
         let (partition, me) = (applied.state, applied.me);
         let sole = partition.replicas.as_slice() == [me.id];
-        let leads =
-            partition.leader.is_some_and(|leader| leader.id == me.id && (leader.epoch == me.epoch || sole));
+        let leads = partition.leader.is_some_and(|leader| {
+            leader.id == me.id && (leader.epoch == me.epoch || sole || seeded(Bug::E3LeadsOn))
+        });
         let epoch = partition.leader_epoch;
         let role = if leads {
             Role::Leader { epoch }
@@ -321,6 +347,15 @@ impl Partition {
         let mut state = self.write_role();
         if state.serial != serial || self.serving.load(Ordering::Acquire) {
             return;
+        }
+        let epoch = state.role.epoch();
+        if let Some((seen, now)) = self.rolled_back_to(epoch)
+            && !self.accepts_rollback.load(Ordering::Acquire)
+        {
+            // Rule E13: to lead would give out an epoch twice, to follow would cut off what was acknowledged.
+            tracing::error!(partition = %self.name, %seen, %now, "{ROLLED_BACK}");
+            state.role = Role::NotLeader { leader: None, epoch };
+            state.begin_with = None;
         }
         if let Role::Leader { epoch } = state.role {
             self.log.begin_epoch(epoch); // rule L1
