@@ -37,11 +37,20 @@ pub struct Options {
     pub session_ttl: Duration,
     /// More settings for every broker.
     pub settings: Vec<String>,
+    /// The guard that every broker leaves out: programs with the feature `seeded-bugs` only.
+    pub bug: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { brokers: 3, etcds: 1, network: None, session_ttl: SESSION_TTL, settings: Vec::new() }
+        Self {
+            brokers: 3,
+            etcds: 1,
+            network: None,
+            session_ttl: SESSION_TTL,
+            settings: Vec::new(),
+            bug: None,
+        }
     }
 }
 
@@ -67,6 +76,13 @@ impl Cluster {
         let mut cluster = Self { nodes: BTreeMap::new(), etcd, network: options.network, data };
         for id in 1..=options.brokers {
             let mut node = cluster.node(id, options.session_ttl, &options.settings)?;
+            if let Some(bug) = options.bug {
+                node = node.with_environment("KETCD_SEEDED_BUG", bug);
+            }
+            // To look into a failure: `KETCD_TEST_LOG_LEVEL=debug`.
+            if let Ok(level) = std::env::var("KETCD_TEST_LOG_LEVEL") {
+                node = node.with_environment("KETCD_LOG_LEVEL", &level);
+            }
             node.spawn();
             cluster.nodes.insert(id, node);
         }

@@ -175,6 +175,14 @@ impl Load {
         }
     }
 
+    /// Ends the sending at once: what is on its way has no known end.
+    pub fn senders_stop_hard(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for sender in self.senders.drain(..) {
+            sender.abort();
+        }
+    }
+
     /// Ends the work when every fault is over, waits until the cluster is whole, reads everything back and checks it.
     pub async fn finish(mut self, cluster: &mut Cluster) -> Report {
         cluster.heal();
@@ -184,35 +192,33 @@ impl Load {
         let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
         let begun = Instant::now();
         self.senders_stop().await;
-        if let Some(agent) = &mut self.agent {
+        if let Some(mut agent) = self.agent.take() {
             agent.tell("stop");
-            assert!(
-                agent.done("stop", PATIENCE * 3).await,
-                "librdkafka does not stop: {:?}",
-                self.history.errors()
-            );
+            if !agent.done("stop", PATIENCE * 3).await {
+                self.fail("librdkafka does not stop".to_owned());
+            }
+            self.agent = Some(agent);
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
             end.store(ends[partition], Ordering::Relaxed);
         }
-        for (partition, _, reader) in self.readers.drain(..) {
-            let read = reader.await.expect("a reader");
-            assert!(read, "{partition} is not read to its end: {:?}", self.history.errors());
+        for (partition, _, reader) in std::mem::take(&mut self.readers) {
+            if !reader.await.expect("a reader") {
+                self.fail(format!("{partition} is not read to its end"));
+            }
         }
-        if let Some(agent) = &mut self.agent {
+        if let Some(mut agent) = self.agent.take() {
             agent.tell(&format!("drain {}", serde_json::to_string(&ends).unwrap()));
-            assert!(
-                agent.done("drain", PATIENCE).await,
-                "librdkafka does not read to the ends {ends:?}: {:?}",
-                self.history.errors()
-            );
+            if !agent.done("drain", PATIENCE).await {
+                self.fail(format!("librdkafka does not read to the ends {ends:?}"));
+            }
         }
-        drop(self.agent.take());
         for (&partition, &end) in &ends {
             let reader = Reader::new(FINAL, partition, &self.directory, &self.history);
-            let read = reader.run(Arc::new(AtomicI64::new(end)), PATIENCE).await;
-            assert!(read, "{partition} cannot be read back: {:?}", self.history.errors());
+            if !reader.run(Arc::new(AtomicI64::new(end)), PATIENCE).await {
+                self.fail(format!("{partition} cannot be read back"));
+            }
         }
         self.note_view(cluster).await;
         let entries = self.history.entries();
@@ -226,6 +232,11 @@ impl Load {
         replicas::assert_identical(cluster, TOPIC, self.work.partitions).await;
         cluster.assert_etcd_is_tidy().await;
         report
+    }
+
+    /// What the checker is to report with the rest.
+    fn fail(&self, why: String) {
+        self.history.note("the test", Op::Error { why });
     }
 
     /// Every broker's word on who leads.

@@ -32,6 +32,7 @@ struct Output {
 pub struct Node {
     program: Vec<String>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
     host: String,
     port: u16,
@@ -90,7 +91,22 @@ impl Node {
     fn new(arguments: Vec<String>, host: &str, port: u16) -> Self {
         let program = vec![env!("CARGO_BIN_EXE_ketcd").to_owned()];
         let host = host.to_owned();
-        Self { program, arguments, child: None, host, port, output: Arc::default(), readers: Vec::new() }
+        Self {
+            program,
+            arguments,
+            environment: Vec::new(),
+            child: None,
+            host,
+            port,
+            output: Arc::default(),
+            readers: Vec::new(),
+        }
+    }
+
+    /// With a variable of its own.
+    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Runs it under another program, `strace` for one.
@@ -124,6 +140,7 @@ impl Node {
         let mut child = without_settings(&self.program[0])
             .args(&self.program[1..])
             .args(&self.arguments)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -279,7 +296,8 @@ impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let lines = self.lines();
-            let last = lines.len().saturating_sub(60);
+            let told = std::env::var("KETCD_TEST_LINES").ok().and_then(|lines| lines.parse().ok());
+            let last = lines.len().saturating_sub(told.unwrap_or(60));
             eprintln!("the broker's last words:\n{}", lines[last..].join("\n"));
         }
         self.kill();

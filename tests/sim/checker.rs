@@ -166,6 +166,11 @@ impl Checker {
                     if truth.cut_in.is_some_and(|cut| *epoch < cut) {
                         continue;
                     }
+                    if let (Some(log), true) = (node.log(*partition), truth.cut_in.is_some()) {
+                        // What it knew as committed before that was cut is there again.
+                        let known = truth.committed.len().min(*from);
+                        truth.committed.extend_from_slice(&log.values[known..*from]);
+                    }
                     let known = truth.committed.len().saturating_sub(*from).min(values.len());
                     let same = truth.committed.get(*from..from + known) == Some(&values[..known]);
                     truth.committed.extend_from_slice(&values[known..]);
@@ -402,6 +407,13 @@ impl Checker {
     /// A client's answer has arrived.
     pub fn arrived(&mut self, clients: &mut Clients, op: u64, answer: ClientAnswer) {
         let Some(partition) = clients.ops.get(&op).map(|op| op.partition) else { return };
+        // What a deposed leader still says of a partition that lost records is of no use.
+        let cut_in = self.truths.get(&partition).and_then(|truth| truth.cut_in);
+        if let ClientAnswer::Latest { epoch, .. } = answer
+            && cut_in.is_some_and(|cut| epoch < cut)
+        {
+            return;
+        }
         if let Some(what) = clients.end(op, answer, self.cuts(partition)) {
             self.say(format!("partition {partition}: {what}"));
         }

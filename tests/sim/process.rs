@@ -331,6 +331,9 @@ impl Process {
         let lease = i64::try_from(context.id()).unwrap();
         // A lost registration must be ended by the next process: its lease is written down first (rule B7).
         disk.lease = lease;
+        if seeded(Bug::B2ProofEarly) {
+            (disk.proof, disk.error) = (disk.proof.map(|(_, epoch)| (self.boot, epoch)), false);
+        }
         let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
         let value = self.live_value(self.draining || self.stop.is_some(), stopping);
         let cluster = ClusterKey::Stands(cluster_value().encode());

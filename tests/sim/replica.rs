@@ -134,7 +134,8 @@ impl Replica {
         }
         self.seen = (state.leader_epoch, state.partition_epoch);
         let leads = state.leader.is_some_and(|leader| {
-            leader == *me || (leader.id == me.id && state.replicas.as_slice() == [me.id])
+            let alone = state.replicas.as_slice() == [me.id];
+            leader == *me || (leader.id == me.id && (alone || seeded(Bug::E3LeadsOn)))
         });
         let followed = state.leader.filter(|leader| leader.id != me.id);
         match (&mut self.role, followed) {
@@ -400,7 +401,7 @@ impl Replica {
         match request.kind {
             ClientKind::Produce { acks_all } => {
                 let replicated = core.committed().replicas.len() > 1;
-                if fenced && replicated && (!acks_all || alone_at_risk) {
+                if fenced && replicated && (!acks_all || alone_at_risk) && !seeded(Bug::E6NoDeadline) {
                     return refuse(context, request, Refusal::NotLeader); // rule L12
                 }
                 if acks_all && !core.has_min_isr() {

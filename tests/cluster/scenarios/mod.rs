@@ -5,9 +5,12 @@ mod chaos;
 mod etcd_away;
 mod groups;
 mod kills;
+mod losses;
 mod pauses;
 mod reassignment;
 mod routes;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod stops;
 
 use crate::cluster::{Cluster, Options};
