@@ -9,7 +9,7 @@ use super::node::Node;
 use super::process::{Fact, Process, Reply, Topic};
 use super::records::{self, is_refuted};
 use super::{keys, topic_id};
-use crate::metadata::image::ReplicaEntry;
+use crate::metadata::image::{ReplicaEntry, Standing};
 use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record, TopicValue};
 use crate::replication::members::effective_min_isr;
 use crate::types::seeded::Bug;
@@ -184,7 +184,8 @@ impl Checker {
                     let (holders, _) = truth.holders.entry((*index, *value)).or_insert((0, losses));
                     *holders |= 1 << node.id.get();
                     let stamps = node.log(*partition).map_or(&[][..], |log| &log.stamps[..]);
-                    if stamps.windows(2).any(|pair| pair[0] > pair[1]) {
+                    let before = index.checked_sub(1).and_then(|before| stamps.get(before));
+                    if stamps.get(*index).is_some_and(|stamp| before.is_some_and(|before| before > stamp)) {
                         self.say(format!(
                             "partition {partition}: epochs go back in the log of {} (rule F5)",
                             node.id
@@ -320,6 +321,11 @@ impl Checker {
                         "partition {partition}: acknowledged with {} in sync (rule L7)",
                         reply.isr.0
                     ));
+                }
+                let not_refuted = not_refuted(node, partition);
+                if not_refuted.is_some_and(|size| size < reply.isr.1) {
+                    return self
+                        .say(format!("partition {partition}: acknowledged with refuted entries (rule L3)"));
                 }
                 if stale {
                     return;
@@ -463,6 +469,16 @@ impl Checker {
             self.say(format!("partition {partition}: {what}"));
         }
     }
+}
+
+/// Entries of the ISR that a leader knows and that its own image does not refute; its own always counts.
+fn not_refuted(node: &Node, partition: i32) -> Option<usize> {
+    let process = node.process.as_ref()?;
+    let core = process.replicas.get(&partition)?.leading()?;
+    let isr = core.committed().isr.iter();
+    let counts =
+        |entry: &&ReplicaEntry| entry.id == node.id || process.image.standing(**entry) != Standing::Refuted;
+    Some(isr.filter(counts).count())
 }
 
 /// I7: a leader that is not stale and has enough in sync knows everybody who could be elected.

@@ -196,15 +196,13 @@ impl World {
 
     /// Takes the earliest event; `false` if there is none before `until`.
     pub fn step(&mut self, until: u64) -> bool {
-        let Some(((time, _), event)) = self.queue.first_key_value().map(|(at, event)| (*at, event.clone()))
-        else {
-            return false;
-        };
+        let Some(next) = self.queue.first_entry() else { return false };
+        let time = next.key().0;
         if time > until {
             self.now = self.now.max(until);
             return false;
         }
-        self.queue.pop_first();
+        let event = next.remove();
         self.now = self.now.max(time);
         if self.holds.iter().any(|hold| hold(&event)) {
             self.held.push(event);
