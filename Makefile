@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build dist test lint unit metadata broker process clients groups-long cluster chaos seeded peers bench bench-failover clean build-needs etcd
+.PHONY: help run build dist test lint unit metadata broker process clients groups-long sim sim-bugs cluster chaos seeded peers bench bench-failover clean build-needs etcd
 
 CARGO ?= cargo
 SETUP := tests/setup
@@ -50,6 +50,13 @@ clients: build-needs peers ## Real clients and Apache Kafka's tools against the 
 
 groups-long: build-needs peers ## Groups of real clients, ten times as many kills, deaths and rebalances
 	KETCD_TEST_LONG=1 $(RUN_CARGO_TEST) --test clients -- groups::many groups::broker_dies
+
+sim: build-needs ## The simulated cluster: SEEDS=n seeds on all cores (FROM=m), or one with its trace (SEED=x); BUG=.. leaves a guard out
+	@test=$${SEED:+one_seed_is_told_in_full}; KETCD_SIM_SEEDS=$${SEEDS:-100000} KETCD_SIM_FROM=$${FROM:-0} \
+	KETCD_SIM_SEED=$$SEED KETCD_SIM_BUG=$$BUG $(CARGO) test --release --lib -- --nocapture sim::seeds::$${test:-many_seeds}
+
+sim-bugs: build-needs ## How soon the simulation finds each seeded bug (BUG=.. for one)
+	@KETCD_SIM_BUG=$$BUG $(CARGO) test --release --lib -- --nocapture sim::seeds::every_seeded_bug
 
 cluster: build-needs etcd ## Three real brokers and a real etcd, killed, paused, cut off, stopped under load; one checker
 	@$(SETUP)/python.sh

@@ -9,7 +9,7 @@ use super::node::Node;
 use super::process::{Fact, Process, Reply, Topic};
 use super::records::{self, is_refuted};
 use super::{keys, topic_id};
-use crate::metadata::image::ReplicaEntry;
+use crate::metadata::image::{ReplicaEntry, Standing};
 use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record, TopicValue};
 use crate::replication::members::effective_min_isr;
 use crate::types::seeded::Bug;
@@ -24,8 +24,8 @@ pub struct Truth {
     pub record: PartitionValue,
     /// Who was recorded as leader, by epoch (I6).
     leaders: BTreeMap<LeaderEpoch, Option<ReplicaEntry>>,
-    /// Which brokers ever had a value at an index.
-    holders: BTreeMap<(usize, u64), u32>,
+    /// Which brokers ever had a value at an index, and how many losses there had been when it was written first.
+    holders: BTreeMap<(usize, u64), (u32, usize)>,
     /// Since this epoch what was committed before may be lost: an election of the last known leader, or an unclean one.
     pub cut_in: Option<LeaderEpoch>,
     pub cuts: u64,
@@ -55,9 +55,17 @@ pub struct Checker {
     /// The first breach of an invariant.
     pub breach: Option<String>,
     pub counters: Counters,
+    /// Whose data was lost, in order.
+    losses: Vec<BrokerId>,
 }
 
 impl Checker {
+    /// A broker's data was lost.
+    pub fn lost(&mut self, id: BrokerId) {
+        self.losses.push(id);
+        self.counters.losses += 1;
+    }
+
     pub fn say(&mut self, what: String) {
         self.breach.get_or_insert(what);
     }
@@ -127,6 +135,7 @@ impl Checker {
             truth.leaders.insert(new.leader_epoch, new.leader);
             self.counters.leader_changes += 1;
         }
+        let mut too_soon = None;
         let unclean = records::is_unclean(etcd, &truth.record, &new) && (new.recovering || breach.is_none());
         if unclean && let Some(leader) = new.leader {
             // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
@@ -136,12 +145,31 @@ impl Checker {
             truth.committed.truncate(common);
             let lost = truth.acked.split_off(&i64::try_from(common).unwrap());
             self.counters.acked_lost += lost.len() as u64;
+            // An acknowledged record may go only if as many of those that had it lost something since as it was promised copies.
+            let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
+            for (offset, value) in lost.iter().filter(|_| !topic.unclean) {
+                let at = (usize::try_from(*offset).unwrap(), *value);
+                let Some((holders, born)) = truth.holders.get(&at) else { continue };
+                let mut lossy: Vec<BrokerId> = self.losses[*born..]
+                    .iter()
+                    .copied()
+                    .filter(|id| holders & (1 << id.get()) != 0)
+                    .collect();
+                lossy.sort_unstable();
+                lossy.dedup();
+                if lossy.len() < needed {
+                    let id = leader.id;
+                    too_soon = Some(format!(
+                        "the record at {offset} is lost by the election of {id}, only {lossy:?} lost data (I1)"
+                    ));
+                }
+            }
             truth.cut_in = Some(new.leader_epoch);
             truth.cuts += 1;
             self.counters.cuts += 1;
         }
         truth.record = new;
-        if let Some(breach) = breach {
+        if let Some(breach) = breach.or(too_soon) {
             self.say(format!("partition {partition}: {breach}"));
         }
     }
@@ -152,15 +180,26 @@ impl Checker {
             match fact {
                 Fact::Stored { partition, index, value } => {
                     let Some(truth) = self.truths.get_mut(partition) else { continue };
-                    *truth.holders.entry((*index, *value)).or_default() |= 1 << node.id.get();
+                    let losses = self.losses.len();
+                    let (holders, _) = truth.holders.entry((*index, *value)).or_insert((0, losses));
+                    *holders |= 1 << node.id.get();
                     let stamps = node.log(*partition).map_or(&[][..], |log| &log.stamps[..]);
-                    if stamps.windows(2).any(|pair| pair[0] > pair[1]) {
+                    let before = index.checked_sub(1).and_then(|before| stamps.get(before));
+                    if stamps.get(*index).is_some_and(|stamp| before.is_some_and(|before| before > stamp)) {
                         self.say(format!(
                             "partition {partition}: epochs go back in the log of {} (rule F5)",
                             node.id
                         ));
                     }
                 }
+                Fact::Taken { partition, isr } if isr.0 < isr.1 => {
+                    let id = node.id;
+                    self.say(format!(
+                        "partition {partition}: broker {id} takes acks=all with {} in sync (rule L7)",
+                        isr.0
+                    ));
+                }
+                Fact::Taken { .. } => {}
                 Fact::Advanced { partition, epoch, from, values } => {
                     let Some(truth) = self.truths.get_mut(partition) else { continue };
                     if truth.cut_in.is_some_and(|cut| *epoch < cut) {
@@ -259,6 +298,13 @@ impl Checker {
             (Some(cut), Some(epoch)) => epoch < cut,
             _ => false,
         };
+        if let (Some(known), Some(epoch)) = (request.epoch, reply.in_epoch)
+            && !matches!(request.kind, ClientKind::Produce { .. })
+            && known != epoch
+        {
+            return self
+                .say(format!("partition {partition}: epoch {epoch} answers who asks in {known} (rule L8)"));
+        }
         match (&reply.answer, request.kind) {
             (ClientAnswer::Acked { offset }, ClientKind::Produce { acks_all: true }) => {
                 let index = usize::try_from(offset.get()).unwrap();
@@ -276,6 +322,11 @@ impl Checker {
                         reply.isr.0
                     ));
                 }
+                let not_refuted = not_refuted(node, partition);
+                if not_refuted.is_some_and(|size| size < reply.isr.1) {
+                    return self
+                        .say(format!("partition {partition}: acknowledged with refuted entries (rule L3)"));
+                }
                 if stale {
                     return;
                 }
@@ -285,7 +336,7 @@ impl Checker {
                     ));
                 }
                 truth.acked.insert(offset.get(), value);
-                let holders = truth.holders.get(&(index, value)).map_or(0, |mask| mask.count_ones());
+                let holders = truth.holders.get(&(index, value)).map_or(0, |(mask, _)| mask.count_ones());
                 let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
                 if (holders as usize) < needed {
                     self.say(format!("partition {partition}: offset {offset} is acknowledged with {holders} copies (rule L7)"));
@@ -418,6 +469,16 @@ impl Checker {
             self.say(format!("partition {partition}: {what}"));
         }
     }
+}
+
+/// Entries of the ISR that a leader knows and that its own image does not refute; its own always counts.
+fn not_refuted(node: &Node, partition: i32) -> Option<usize> {
+    let process = node.process.as_ref()?;
+    let core = process.replicas.get(&partition)?.leading()?;
+    let isr = core.committed().isr.iter();
+    let counts =
+        |entry: &&ReplicaEntry| entry.id == node.id || process.image.standing(**entry) != Standing::Refuted;
+    Some(isr.filter(counts).count())
 }
 
 /// I7: a leader that is not stale and has enough in sync knows everybody who could be elected.

@@ -87,6 +87,8 @@ pub enum Fact {
     Stored { partition: i32, index: usize, value: u64 },
     /// A leader's high watermark moved from `from` on by these values.
     Advanced { partition: i32, epoch: LeaderEpoch, from: usize, values: Vec<u64> },
+    /// A produce with acks=all was taken: the size of the ISR, and what is asked for (rule L7).
+    Taken { partition: i32, isr: (usize, usize) },
     /// The log was cut.
     Cut { partition: i32, from: Offset, to: Offset, below_high_watermark: bool },
 }

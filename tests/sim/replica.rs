@@ -407,6 +407,10 @@ impl Replica {
                 if acks_all && !core.has_min_isr() {
                     return refuse(context, request, Refusal::NotEnoughReplicas); // rule L7
                 }
+                if acks_all {
+                    let isr = (core.isr_size(), core.min_isr());
+                    context.facts.push(Fact::Taken { partition: self.partition, isr });
+                }
                 let offset = self.log.append(core.epoch(), request.op);
                 context.stored(self.partition, self.log.values.len() - 1, request.op);
                 core.appended(self.log.end());

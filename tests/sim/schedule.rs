@@ -6,6 +6,7 @@ use super::message::{ClientKind, ClientRequest};
 use super::node::Loss;
 use super::process::{Topic, election_of};
 use super::random::Random;
+use super::stopping::Stop;
 use super::world::{Event, Net, Rates, World};
 use crate::types::{BrokerId, LeaderEpoch};
 
@@ -96,7 +97,7 @@ pub fn world_of(seed: u64) -> World {
     let some = |random: &mut Random, most: u64| if random.chance(50) { random.below(most + 1) } else { 0 };
     world.rates = Rates {
         lost: some(&mut random, 6),
-        slow: some(&mut random, 12),
+        slow: some(&mut random, 25),
         repeated: some(&mut random, 6),
         etcd_lost: some(&mut random, 12),
         etcd_slow: some(&mut random, 20),
@@ -225,6 +226,31 @@ impl World {
         self.strike(chosen, target, partition, &chaos);
     }
 
+    /// A crash; sometimes the process is back before anybody has noticed.
+    fn fall(&mut self, target: BrokerId, loss: Loss) {
+        self.crash(target, loss);
+        if self.random.chance(35) {
+            let at = self.now + self.random.between(5, 120);
+            self.at(at, Event::Start { node: target });
+        }
+    }
+
+    /// The moment between the last two writes of a process is worth a power failure (rule B1).
+    pub fn close_is_near(&mut self, id: BrokerId) {
+        if self.chaos.as_ref().is_some_and(|chaos| chaos.losses) && self.random.chance(15) {
+            let at = self.now + self.random.between(1, 110);
+            self.at(at, Event::PowerAtClose { node: id });
+        }
+    }
+
+    pub fn power_at_close(&mut self, id: BrokerId) {
+        let process = self.nodes[&id].process.as_ref();
+        let closing = process.and_then(|process| process.stop.as_ref()).is_some_and(Stop::is_closing);
+        if closing && self.chaos.is_some() {
+            self.crash(id, Loss::Unsynced);
+        }
+    }
+
     /// The leader more often than others.
     fn target(&mut self, partition: i32) -> BrokerId {
         let leader = self.checker.truths.get(&partition).and_then(|truth| truth.record.leader);
@@ -244,10 +270,10 @@ impl World {
         let other = self.random.pick(&brokers);
         self.note(|| format!("-- {fault:?} {target} {other}"));
         match fault {
-            Fault::Kill if may_go => self.crash(target, Loss::Nothing),
-            Fault::Power if may_go && chaos.losses => self.crash(target, Loss::Unsynced),
-            Fault::Io if may_go && chaos.losses => self.crash(target, Loss::IoError),
-            Fault::Disk if may_go && chaos.losses && self.random.chance(30) => self.crash(target, Loss::Disk),
+            Fault::Kill if may_go => self.fall(target, Loss::Nothing),
+            Fault::Power if may_go && chaos.losses => self.fall(target, Loss::Unsynced),
+            Fault::Io if may_go && chaos.losses => self.fall(target, Loss::IoError),
+            Fault::Disk if may_go && chaos.losses && self.random.chance(30) => self.fall(target, Loss::Disk),
             Fault::Stop if may_go => self.stop_broker(target.get()),
             Fault::Restart => {
                 let gone: Vec<BrokerId> = self
@@ -290,7 +316,14 @@ impl World {
                 }
             }
             Fault::EtcdDown if self.random.chance(40) => self.etcd.down = true,
-            Fault::EndSession => self.end_session(target.get()),
+            Fault::EndSession => {
+                // Above all the controller's, which hears of it late and may still be writing (rule E2).
+                let controller = if self.random.chance(40) { self.controller() } else { None };
+                if self.random.chance(50) {
+                    self.wish(&Wish::Balance, None);
+                }
+                self.end_session(controller.unwrap_or(target).get());
+            }
             Fault::EndAllSessions if self.random.chance(30) => {
                 for id in brokers {
                     self.end_session(id.get());

@@ -20,7 +20,7 @@ use super::stopping::Stop;
 use super::world::{Event, Net, Rates, World};
 use super::{cluster_value, controller, keys, topic_id};
 use crate::metadata::image::ReplicaEntry;
-use crate::metadata::keys::{EpochsFrom, Key, PartitionValue, Record, TopicValue};
+use crate::metadata::keys::{CandidateValue, EpochsFrom, Key, PartitionValue, Record, TopicValue};
 use crate::metadata::txn::{GuardedTxn, shapes};
 use crate::replication::leader::Leader;
 use crate::types::{BrokerId, LeaderEpoch, Offset, TopicName};
@@ -301,6 +301,16 @@ impl World {
             self.etcd.end_lease(lease);
             self.etcd_has_written(None);
         }
+    }
+
+    /// The controller, as etcd has it.
+    pub fn controller(&self) -> Option<BrokerId> {
+        let candidates = self.etcd.state.keys.values().filter_map(|stored| match keys().parse(&stored.key) {
+            Ok(Key::Candidate(_)) => Some(stored),
+            _ => None,
+        });
+        let first = candidates.min_by_key(|stored| stored.create_revision)?;
+        Some(Record::<CandidateValue>::decode(&first.value).unwrap().value.broker)
     }
 
     /// An operator's wish, to one process or to every one.

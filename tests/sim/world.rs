@@ -51,6 +51,14 @@ pub enum Event {
     },
     /// etcd looks at its leases.
     Expire,
+    /// The host loses power, if its process is closing.
+    PowerAtClose {
+        node: BrokerId,
+    },
+    /// A process begins, if none is there.
+    Start {
+        node: BrokerId,
+    },
     /// An answer to a client.
     Reply {
         op: u64,
@@ -188,15 +196,13 @@ impl World {
 
     /// Takes the earliest event; `false` if there is none before `until`.
     pub fn step(&mut self, until: u64) -> bool {
-        let Some(((time, _), event)) = self.queue.first_key_value().map(|(at, event)| (*at, event.clone()))
-        else {
-            return false;
-        };
+        let Some(next) = self.queue.first_entry() else { return false };
+        let time = next.key().0;
         if time > until {
             self.now = self.now.max(until);
             return false;
         }
-        self.queue.pop_first();
+        let event = next.remove();
         self.now = self.now.max(time);
         if self.holds.iter().any(|hold| hold(&event)) {
             self.held.push(event);
@@ -240,6 +246,8 @@ impl World {
                 self.at(now + 30, Event::Expire);
             }
             Event::Reply { op, answer } => self.checker.arrived(&mut self.clients, op, answer),
+            Event::PowerAtClose { node } => self.power_at_close(node),
+            Event::Start { node } => self.start(node),
             Event::Chaos => self.next_fault(),
             Event::Operate => self.next_operation(),
         }
@@ -476,6 +484,10 @@ impl World {
             process.close_on(disk, context);
         });
         self.notify(id);
+        let closing = self.nodes[&id].process.as_ref().and_then(|process| process.stop.as_ref());
+        if self.chaos.is_some() && closing.is_some_and(super::stopping::Stop::is_closing) {
+            self.close_is_near(id);
+        }
         let jitter = if self.rates.jitter { self.random.below(20) } else { 0 };
         self.at(self.now + TICK + jitter, Event::Tick { node: id, life });
     }
@@ -509,7 +521,7 @@ impl World {
         let had = self.nodes[&id].process.is_some();
         self.nodes.get_mut(&id).unwrap().end(loss, keep);
         if loss != super::node::Loss::Nothing {
-            self.checker.counters.losses += 1;
+            self.checker.lost(id);
         }
         if had && loss == super::node::Loss::Nothing {
             // Every peer has a connection that is reset.
