@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build dist test lint unit metadata broker process clients groups-long sim sim-bugs cluster chaos peers bench bench-failover clean build-needs etcd
+.PHONY: help run build dist test lint unit metadata broker process clients groups-long sim sim-bugs cluster chaos seeded peers bench bench-failover clean build-needs etcd
 
 CARGO ?= cargo
 SETUP := tests/setup
@@ -67,6 +67,9 @@ chaos: build-needs etcd ## The same at random for as long as KETCD_CHAOS_{KILLS,
 	@KETCD_CHAOS_KILLS=$${KETCD_CHAOS_KILLS:-100} KETCD_CHAOS_PARTITIONS=$${KETCD_CHAOS_PARTITIONS:-40} \
 	KETCD_CHAOS_PAUSES=$${KETCD_CHAOS_PAUSES:-30} KETCD_CHAOS_OUTAGES=$${KETCD_CHAOS_OUTAGES:-10} \
 	KETCD_CHAOS_RECORDS=$${KETCD_CHAOS_RECORDS:-1000000} $(CARGO) test --release --test cluster -- --nocapture chaos
+
+seeded: build-needs etcd ## The test of the cluster's tests: brokers with one guard left out are found out
+	$(RUN_CARGO_TEST) --features seeded-bugs --test cluster -- seeded
 
 peers: ## Install the clients and servers that the tests talk to
 	@for peer in kcat strace python node java kafka go; do $(SETUP)/$$peer.sh || exit 1; done

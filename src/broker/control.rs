@@ -25,41 +25,23 @@ const BATCH_MAX: usize = 1_000;
 const PACE: Duration = Duration::from_millis(100);
 /// Pause, and as much again by chance, after changes that were not written.
 const BACK_OFF_MS: u64 = 500;
+/// Time until a controller that may not act now asks itself again.
+const HELD_BACK: Duration = Duration::from_secs(1);
 
 /// Acts whenever this broker is the controller, until `stop`.
 pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
     let mut images = broker.metadata().images();
-    let mut since: Option<Duration> = None;
+    let mut balanced_at: Option<Duration> = None;
     loop {
         let image = Arc::clone(&images.borrow_and_update());
-        let mut pause = PACE;
-        let mut next_check = None;
-        match proof(&broker, &image) {
-            None => since = None,
-            Some(proof) => {
-                let now = broker.clock().elapsed();
-                let checked = *since.get_or_insert(now);
-                let keys = &broker.broker_config().replication;
-                let interval = keys.leader_imbalance_check_interval;
-                let balance = keys.auto_leader_rebalance && now.saturating_sub(checked) >= interval;
-                if balance {
-                    since = Some(now);
-                }
-                let waited = now.saturating_sub(since.unwrap_or(now));
-                next_check = keys.auto_leader_rebalance.then(|| interval.saturating_sub(waited));
-                let (tasks, changes) = decide(&broker, &image, proof, balance);
-                if !changes.is_empty() && !carry_out(&broker, &tasks, changes).await {
-                    pause = Duration::from_millis(BACK_OFF_MS + random::below(BACK_OFF_MS));
-                }
-            }
-        }
+        let again = round(&broker, &image, &mut balanced_at).await;
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+            () = tokio::time::sleep(PACE) => {}
         }
         let idle = async {
-            match next_check {
-                Some(wait) => tokio::time::sleep(wait).await,
+            match again {
+                Some(after) => tokio::time::sleep(after).await,
                 None => std::future::pending().await,
             }
         };
@@ -69,6 +51,34 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
             changed = images.changed() => if changed.is_err() { return },
         }
     }
+}
+
+/// Does what is due by `image`. Gives when to look again even if no new image comes. `balanced_at`: when the leaders were looked at
+/// last, or when this broker became the controller.
+async fn round(
+    broker: &Broker,
+    image: &ClusterImage,
+    balanced_at: &mut Option<Duration>,
+) -> Option<Duration> {
+    let Some(proof) = proof(broker, image) else {
+        *balanced_at = None;
+        // Fenced, or without etcd: that ends without an image.
+        let elected = image.controller.is_some_and(|(controller, _)| controller == broker.id());
+        return elected.then_some(HELD_BACK);
+    };
+    let keys = &broker.broker_config().replication;
+    let (interval, now) = (keys.leader_imbalance_check_interval, broker.clock().elapsed());
+    let waited = now.saturating_sub(*balanced_at.get_or_insert(now));
+    let balance = keys.auto_leader_rebalance && waited >= interval;
+    if balance {
+        *balanced_at = Some(now);
+    }
+    let (tasks, changes) = decide(broker, image, proof, balance);
+    if !changes.is_empty() && !carry_out(broker, &tasks, changes).await {
+        return Some(Duration::from_millis(BACK_OFF_MS + random::below(BACK_OFF_MS)));
+    }
+    let next = if balance { interval } else { interval.saturating_sub(waited) };
+    keys.auto_leader_rebalance.then_some(next)
 }
 
 /// What proves that this broker is the controller; `None` if it is not, or others may act as if it were dead: it resigns at once.

@@ -141,14 +141,13 @@ impl Log {
         if base == end {
             return Ok(());
         }
-        let mut kept: Vec<_> = self.segments().map(|all| all.as_ref().clone()).unwrap_or_default();
-        kept.pop();
+        // The log keeps its first segment, empty: it begins there.
+        writer.finish_segment(self).map_err(|error| self.home.write_error("truncation", error))?;
         let producers = std::mem::take(&mut writer.producers);
         *writer = create_segment(self, end)?;
         writer.producers = producers;
-        kept.push(Arc::clone(&writer.segment));
-        self.set_segments(Some(kept));
-        remove_segment(self, base).map_err(|error| self.home.write_error("truncation", error))
+        self.push_segment(Arc::clone(&writer.segment));
+        Ok(())
     }
 
     /// Cuts, and answers where the last batch that is left ends.

@@ -225,3 +225,18 @@ fn a_batch_shares_what_it_does_not_change() {
     assert_ne!(partition(&image, 3), partition(&changed, 3));
     assert_eq!(image.topic("t").unwrap().partitions[3].partition_epoch.get(), 0, "the old image stands");
 }
+
+#[test]
+fn a_full_read_with_an_older_leader_epoch_is_of_an_etcd_that_has_forgotten() {
+    let created = step(&ClusterImage::default(), &created_topic(5, 2));
+    let key = format!("partitions/{TOPIC}/0000000001");
+    let led = step(&created, &[put(&key, 6, 6, &partition_value(3))]);
+    let restored = step(&created, &[put(&key, 6, 90, &partition_value(2))]);
+    let went_on = step(&led, &[put(&key, 6, 91, &partition_value(4))]);
+    let older =
+        |known, fresh| older_epoch(known, fresh).map(|(name, seen, now)| (name, seen.get(), now.get()));
+    assert_eq!(older(&led, &restored), Some(("t-1".to_owned(), 3, 2)));
+    assert_eq!(older(&led, &created), Some(("t-1".to_owned(), 3, 0)), "the record is gone");
+    assert_eq!(older(&led, &went_on), None);
+    assert_eq!(older(&led, &ClusterImage::default()), None, "a topic may be deleted");
+}

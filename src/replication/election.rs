@@ -49,6 +49,7 @@ pub fn is_vacant(image: &ClusterImage, state: &PartitionImage) -> bool {
     match state.leader {
         None => true,
         Some(leader) if state.replicas.as_slice() == [leader.id] => false,
+        Some(leader) if seeded(Bug::E3LeadsOn) => !image.brokers.contains_key(&leader.id),
         Some(leader) => !image.lives(leader),
     }
 }
@@ -185,7 +186,7 @@ fn grounds(
         return Some((Grounds::LastKnownLeader, 0));
     }
     // Also one that drains or stops has everything: it is waited for.
-    (unclean && !members().any(counts))
+    ((unclean || seeded(Bug::U1Unclean)) && !members().any(counts))
         .then(|| (Grounds::Unclean, more_preferred().filter(|id| takes_leaderships(image, *id)).count()))
 }
 

@@ -209,6 +209,9 @@ impl Leader {
             if in_isr && !follower.in_isr {
                 // Who joins has `replica.lag.time.max.ms` from now on to keep up (rule L6).
                 follower.caught_up_at = Some(now);
+            } else if follower.in_isr && !in_isr {
+                // Who has left must fetch again before it joins (rule L5): else one that hangs would come and go.
+                (follower.log_end, follower.last_fetch, follower.caught_up_at) = (None, None, None);
             }
             follower.in_isr = in_isr;
             let live = image.brokers.get(id);
@@ -331,7 +334,8 @@ impl Leader {
         image: &ClusterImage,
         now: Duration,
     ) -> Option<PartitionChange> {
-        if self.in_flight || !image.lives(self.me) {
+        let waits = self.in_flight && (self.pending.is_some() || !seeded(Bug::L4OtherOutcome));
+        if waits || !image.lives(self.me) {
             return None;
         }
         if let Some(pending) = &self.pending {
@@ -411,7 +415,9 @@ impl Leader {
             return Some("it is stopping");
         }
         let follower = self.followers.get(&entry.id)?;
-        (!follower.is_caught_up(now, self.rules.lag_max)).then_some("it lags behind")
+        // Where nothing is produced nobody lags (`ReplicaState.isCaughtUp`).
+        let has_all = follower.log_end.is_some_and(|log_end| log_end >= self.log_end);
+        (!has_all && !follower.is_caught_up(now, self.rules.lag_max)).then_some("it lags behind")
     }
 
     /// The lifetime in which a follower may join now (rule L5); `None` if it may not.

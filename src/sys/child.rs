@@ -27,6 +27,15 @@ pub enum Ended {
     Signal(i32),
 }
 
+impl From<std::process::ExitStatus> for Ended {
+    fn from(status: std::process::ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or(0)),
+        }
+    }
+}
+
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -79,11 +88,7 @@ impl Child {
     /// # Errors
     /// What the system says.
     pub fn ended(&mut self) -> io::Result<Option<Ended>> {
-        let status = self.process.try_wait()?;
-        Ok(status.map(|status| match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Code(code),
-            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
-        }))
+        Ok(self.process.try_wait()?.map(Ended::from))
     }
 
     /// Asks it to end, if it runs.
@@ -109,12 +114,7 @@ mod tests {
     use super::*;
 
     fn wait(child: &mut Child) -> Ended {
-        loop {
-            if let Some(ended) = child.ended().unwrap() {
-                return ended;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        child.process.wait().unwrap().into()
     }
 
     #[test]

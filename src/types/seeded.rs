@@ -7,14 +7,20 @@
 /// The guards that can be left out, by rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
+    /// A change of a record does not compare the record that was read.
+    E1NoCompare,
     /// A controller writes without the compare of its own candidacy.
     E2NoFence,
     /// A registration that was seen to change its epoch counts as the same lifetime.
     E3Aba,
+    /// A restarted process goes on leading in its old leader epoch.
+    E3LeadsOn,
     /// An ISR expansion does not compare the follower's epoch.
     E4NoEpoch,
     /// A broker leads on the strength of its lease alone: an unknown ballot counts as won.
     E5LeaseIsProof,
+    /// The deadline of the session is not looked at: acks=1 goes on (rule L12).
+    E6NoDeadline,
     /// After a gap of the watch nothing is read anew.
     E7NoResync,
     /// An unknown outcome of an ISR change is taken for a rejection.
@@ -33,6 +39,8 @@ pub enum Bug {
     L3IneligibleHolds,
     /// A follower that is being removed counts no more before the removal stands.
     L4ShrinkEarly,
+    /// The outcome of a change is taken for that of the next one.
+    L4OtherOutcome,
     /// A follower is added that did not fetch in this epoch.
     L5NotThisEpoch,
     /// A follower is added below the high watermark.
@@ -65,8 +73,12 @@ pub enum Bug {
     B1MarkerFirst,
     /// Lost data is not recorded with the registration.
     B2Ignored,
+    /// The proof of intactness is written before the registration has succeeded.
+    B2ProofEarly,
     /// A broker campaigns before its image shows its own registration.
     B3TooEarly,
+    /// Whoever is there is elected, although the topic does not allow it.
+    U1Unclean,
     /// A last known leader is elected while an entry is unknown.
     U1UnknownIgnored,
     /// The last known leader is elected although others have all records.

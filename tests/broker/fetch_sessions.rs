@@ -1,5 +1,6 @@
 //! Fetch sessions (KIP-227): a consumer names its partitions once, and then only what changes.
 
+use ketcd::protocol::fetch_request as ours;
 use ketcd::protocol::peer::Peer;
 use ketcd::protocol::peer::messages::create_topics_request::CreatableTopic;
 use ketcd::protocol::peer::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -7,11 +8,13 @@ use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, ForgottenTo
 use ketcd::protocol::peer::messages::{
     CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse,
 };
+use ketcd::protocol::replica::ReplicaConnection;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::fixture::{
-    OwnBroker, Topic, connect, eventually, fetch_partition, fetch_request, named, peer, produce_values,
-    topic_with,
+    DEADLINE, OwnBroker, Topic, connect, eventually, fetch_partition, fetch_request, named, peer,
+    produce_values, shared, topic, topic_with,
 };
 use crate::wire::values_of;
 
@@ -225,4 +228,50 @@ async fn session_errors_are_answered_at_every_version() {
         let answer = peer.call_at(&in_session("", vec![], 77, 3), version).await.unwrap();
         assert_eq!(answer.error_code, FETCH_SESSION_ID_NOT_FOUND, "v{version}");
     }
+}
+
+#[tokio::test]
+async fn the_next_request_of_a_session_ends_the_wait_of_the_one_before() {
+    let mut peer = peer().await;
+    let topic = topic(&mut peer, "superseded").await;
+    let mut connection = ReplicaConnection::connect(shared(), "tests", DEADLINE).await.unwrap();
+    let partition = ours::FetchPartition {
+        index: 0,
+        current_leader_epoch: -1,
+        fetch_offset: 0,
+        last_fetched_epoch: -1,
+        log_start_offset: -1,
+        max_bytes: 1000,
+        replica_directory_id: Uuid::nil(),
+        high_watermark: i64::MAX,
+    };
+    let named =
+        ours::FetchTopic { id: topic.id, partitions: [partition].into(), ..ours::FetchTopic::default() };
+    let mut request = ours::FetchRequest {
+        replica_id: -1,
+        replica_epoch: -1,
+        min_bytes: 1,
+        max_bytes: 1000,
+        topics: [named].into(),
+        ..ours::FetchRequest::default()
+    };
+    connection.send(&request).await.unwrap();
+    request.session_id = connection.receive().await.unwrap().session_id;
+    assert!(request.session_id > 0);
+    request.topics.clear();
+    request.max_wait_ms = 600_000;
+    for epoch in 1..=5 {
+        request.session_epoch = epoch;
+        connection.send(&request).await.unwrap();
+    }
+    for _ in 1..5 {
+        let answer =
+            tokio::time::timeout(DEADLINE, connection.receive()).await.expect("long before its time");
+        assert!(answer.unwrap().topics.is_empty());
+    }
+    assert_eq!(connection.under_way(), 1);
+    produce_values(&mut peer, &topic.name, 0, &["a"]).await;
+    let last =
+        tokio::time::timeout(DEADLINE, connection.receive()).await.expect("woken by the record").unwrap();
+    assert_eq!(last.topics[0].partitions[0].records.len(), 1);
 }

@@ -150,6 +150,42 @@ fn the_cluster_is_one_screen_and_healthy() {
 }
 
 #[test]
+fn a_broker_is_drained_taken_back_and_forgotten_only_when_it_is_away() {
+    let broker = Broker::start();
+    let topic = name("drain");
+    broker.run(&["topic", "create", &topic, "-p", "2"]).ok();
+    let drained = broker.run(&["cluster", "drain", "0", "-o", "json"]).json();
+    assert_eq!((&drained["draining"], &drained["waiting"]), (&json!(true), &json!(0)), "{drained}");
+    assert!(drained["leaders"].as_u64() >= Some(2), "nobody else has a copy: {drained}");
+    let undone = broker.run(&["cluster", "drain", "0", "--undo"]).ok();
+    assert!(undone.starts_with("broker 0 takes leaderships again"), "{undone}");
+    let nobody = broker.run(&["cluster", "drain", "7"]);
+    assert!(nobody.code == 1 && nobody.stderr.contains("broker 7 is not in the cluster"), "{nobody:?}");
+    let alive = broker.run(&["cluster", "unregister", "0"]);
+    assert!(alive.code == 1 && alive.stderr.contains("stop it first"), "{alive:?}");
+    let unknown = broker.run(&["cluster", "unregister", "7"]);
+    assert!(unknown.code == 1 && unknown.stderr.contains("BROKER_ID_NOT_REGISTERED"), "{unknown:?}");
+}
+
+#[test]
+fn why_tells_who_leads_a_partition_and_what_was_done_to_it() {
+    let broker = Broker::start();
+    let Some(etcd) = broker.etcd.as_deref() else { return };
+    let topic = name("why");
+    broker.run(&["topic", "create", &topic, "-p", "1"]).ok();
+    let why = |partition: &str| run(&["why", &format!("{topic}-{partition}"), "--etcd", etcd, "-o", "json"]);
+    let report = why("0").json();
+    assert_eq!((&report["leader"], &report["led"]), (&json!(0), &json!(true)), "{report}");
+    assert_eq!(report["why"], "as the topic was created");
+    let replica = &report["replicas"][0];
+    assert_eq!((&replica["member"], &replica["standing"]), (&json!("isr"), &json!("counts")), "{report}");
+    let missing = why("1");
+    assert!(missing.code == 1 && missing.stderr.contains("has 1 partition"), "{missing:?}");
+    let unnamed = run(&["why", "nothing", "--etcd", etcd]);
+    assert!(unnamed.code == 2 && unnamed.stderr.contains("TOPIC-NUMBER"), "{unnamed:?}");
+}
+
+#[test]
 fn perf_measures_what_it_says() {
     let broker = Broker::start();
     let topic = name("perf");

@@ -79,6 +79,10 @@ impl Cluster {
             if let Some(bug) = options.bug {
                 node = node.with_environment("KETCD_SEEDED_BUG", bug);
             }
+            // To look into a failure: `KETCD_TEST_LOG_LEVEL=debug`.
+            if let Ok(level) = std::env::var("KETCD_TEST_LOG_LEVEL") {
+                node = node.with_environment("KETCD_LOG_LEVEL", &level);
+            }
             node.spawn();
             cluster.nodes.insert(id, node);
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, PATIENCE, SESSION_TTL};
+use crate::directory::View;
 use crate::load::{Load, TOPIC};
 
 /// How long a dead or silent broker's partitions may be without another leader.
@@ -152,32 +153,35 @@ impl Cut {
     }
 }
 
-/// Cuts a broker off until others lead what it led, or have shrunk the ISR, and made progress; then heals.
+/// Cuts a broker off until others lead what it led, or until the in-sync replicas show the cut, and the rest made progress; then heals.
 ///
 /// A leader that etcd still hears and that followers do not keeps its leadership: it shrinks the ISR to itself, below the minimum, and
 /// its partitions wait for the end of the cut ("A follower lost: that partition waits"). The others must go on.
 pub async fn cut_off(cluster: &mut Cluster, load: &Load, id: i32, cut: Cut, count: &mut Count) {
     let led = led_by(cluster, id).await;
     cut.make(cluster, id);
-    let others: Vec<i32> = load
-        .directory
-        .view()
-        .partitions
-        .keys()
-        .copied()
-        .filter(|partition| !led.contains(partition))
-        .collect();
-    let window = if cut.ends_the_session() {
+    let name = format!("{cut:?} of {id}");
+    if cut.ends_the_session() {
         let took = until_others_lead(cluster, id, &led, count).await;
-        eprintln!("{cut:?} of {id}, leader of {}: others lead after {took:?}", led.len());
-        load.window(&format!("{cut:?} of {id}"))
+        eprintln!("{name}, leader of {}: others lead after {took:?}", led.len());
+        load.progress(&load.window(&name)).await;
     } else {
-        eprintln!("{cut:?} of {id}, leader of {}", led.len());
-        load.window_of(&format!("{cut:?} of {id}"), others)
-    };
-    load.progress(&window).await;
+        let shows = |view: &View| {
+            view.partitions.iter().all(|(number, known)| {
+                if led.contains(number) { known.isr == [id] } else { !known.isr.contains(&id) }
+            })
+        };
+        let (view, took) =
+            cluster.until(TOPIC, &format!("in-sync replicas show {name}"), ELECTED_WITHIN, shows).await;
+        eprintln!("{name}, leader of {}: in-sync replicas show it after {took:?}", led.len());
+        let others: Vec<i32> =
+            view.partitions.keys().copied().filter(|number| !led.contains(number)).collect();
+        if !others.is_empty() {
+            load.progress(&load.window_of(&name, others)).await;
+        }
+    }
     cluster.heal();
-    load.progress(&load.window(&format!("after {cut:?} of {id}"))).await;
+    load.progress(&load.window(&format!("after {name}"))).await;
     count.partitions += 1;
 }
 

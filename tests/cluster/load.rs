@@ -192,28 +192,28 @@ impl Load {
         let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
         let begun = Instant::now();
         self.senders_stop().await;
-        if let Some(agent) = &mut self.agent {
+        if let Some(mut agent) = self.agent.take() {
             agent.tell("stop");
             if !agent.done("stop", PATIENCE * 3).await {
                 self.fail("librdkafka does not stop".to_owned());
             }
+            self.agent = Some(agent);
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
             end.store(ends[partition], Ordering::Relaxed);
         }
-        for (partition, _, reader) in self.readers.drain(..) {
+        for (partition, _, reader) in std::mem::take(&mut self.readers) {
             if !reader.await.expect("a reader") {
                 self.fail(format!("{partition} is not read to its end"));
             }
         }
-        if let Some(agent) = &mut self.agent {
+        if let Some(mut agent) = self.agent.take() {
             agent.tell(&format!("drain {}", serde_json::to_string(&ends).unwrap()));
             if !agent.done("drain", PATIENCE).await {
                 self.fail(format!("librdkafka does not read to the ends {ends:?}"));
             }
         }
-        drop(self.agent.take());
         for (&partition, &end) in &ends {
             let reader = Reader::new(FINAL, partition, &self.directory, &self.history);
             if !reader.run(Arc::new(AtomicI64::new(end)), PATIENCE).await {

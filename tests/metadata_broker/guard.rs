@@ -1,5 +1,7 @@
 //! Starts that must be refused: another cluster, an etcd that went back in time, a Kubernetes control plane.
 
+use std::time::Duration;
+
 use ketcd::metadata::{Metadata, MetadataError, MetadataOptions};
 use tempfile::TempDir;
 
@@ -9,6 +11,8 @@ crate::on_every_server!(
     another_cluster_is_refused,
     a_wiped_etcd_is_refused_until_accepted,
     an_etcd_that_went_back_in_time_is_refused_until_accepted,
+    an_etcd_that_forgot_epochs_is_refused_whatever_its_revision,
+    producer_ids_that_another_broker_gave_out_are_passed_over,
     a_kubernetes_control_plane_is_refused_unless_forced,
 );
 
@@ -71,6 +75,47 @@ async fn an_etcd_that_went_back_in_time_is_refused_until_accepted(server: &mut S
     metadata.close().await;
     again.accept_rollback = false;
     Metadata::connect(again).await.unwrap();
+}
+
+async fn an_etcd_that_forgot_epochs_is_refused_whatever_its_revision(server: &mut Server) {
+    let broker = Broker::start_with(&server.endpoint(), 1, |options| {
+        options.resync_interval = Duration::from_millis(50);
+    })
+    .await;
+    let topic = new_topic("t", 1);
+    broker.metadata.create_topic(topic.clone()).await.unwrap();
+    let key = format!("/ketcd/test/partitions/{}/0000000000", topic.id);
+    let value =
+        |epoch: i32| format!(r#"{{"v":1,"leader":null,"leader_epoch":{epoch},"isr":[],"replicas":[1]}}"#);
+    let mut client = server.client().await;
+    client.put(key.clone(), value(7), None).await.unwrap();
+    broker.sees("epoch 7", |image| image.topic("t").unwrap().partitions[0].leader_epoch.get() == 7).await;
+    assert!(!broker.metadata.is_fenced());
+    // As after a restore: an older value, though at a higher revision.
+    client.put(key, value(6), None).await.unwrap();
+    broker.until("its refusal", Metadata::is_fenced).await;
+    let why = broker.metadata.session().why.unwrap();
+    assert!(why.contains("leader epoch 6 of t-0") && why.contains("etcd.accept.rollback"), "{why}");
+    assert_eq!(broker.metadata.image().topic("t").unwrap().partitions[0].leader_epoch.get(), 7);
+    let refused = broker.metadata.create_topic(new_topic("u", 1)).await.unwrap_err();
+    assert!(matches!(refused, MetadataError::EpochRolledBack { .. }), "{refused}");
+}
+
+async fn producer_ids_that_another_broker_gave_out_are_passed_over(server: &mut Server) {
+    let first = Broker::start(&server.endpoint(), 1).await;
+    let second = Broker::start(&server.endpoint(), 2).await;
+    let mut last = first.metadata.next_producer_id().await.unwrap();
+    for _ in 0..2_500 {
+        last = last.max(first.metadata.next_producer_id().await.unwrap());
+    }
+    let Broker { metadata, state } = second;
+    metadata.close().await;
+    // The backup is from before all that, and the second broker starts first.
+    server.client().await.delete("/ketcd/test/producer-ids", None).await.unwrap();
+    let mut again = options(&server.endpoint(), Some(2), state.path());
+    again.accept_rollback = true;
+    let metadata = Metadata::connect(again).await.unwrap();
+    assert!(metadata.next_producer_id().await.unwrap() > last, "rule T11");
 }
 
 async fn a_kubernetes_control_plane_is_refused_unless_forced(server: &mut Server) {

@@ -25,5 +25,6 @@ mod nodes;
 mod outage;
 mod outage_start;
 mod plain_cluster;
+mod rollback;
 mod stop;
 mod syscalls;

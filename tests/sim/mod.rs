@@ -20,6 +20,7 @@ pub mod process;
 pub mod random;
 pub mod records;
 pub mod replica;
+mod scenarios;
 pub mod schedule;
 pub mod script;
 mod scripts;

@@ -4,10 +4,11 @@ mod leader;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use self::leader::{Fault, Leader};

@@ -159,7 +159,7 @@ impl Worker {
 
     /// Waits, unless the leader moves, begins an epoch (so it is there), or nothing is left to fetch.
     async fn pause(&mut self, pause: Duration, address: &Arc<str>) {
-        let until = Instant::now() + pause;
+        let until = tokio::time::Instant::now() + pause;
         loop {
             tokio::select! {
                 biased;
@@ -203,7 +203,7 @@ impl Worker {
         self.moved.extend(self.parts.keys());
         let mut answers = 0;
         let mut sent_at = VecDeque::new();
-        let mut look_again = Instant::now() + LOOK_AGAIN;
+        let mut look_again = tokio::time::Instant::now() + LOOK_AGAIN;
         let patience = self.shared.keys.socket_timeout
             + Duration::from_millis(self.shared.keys.fetch_wait_max_ms.unsigned_abs().into());
         loop {
@@ -214,7 +214,7 @@ impl Worker {
             if self.is_over(address) {
                 return (Ended::Moved, answers);
             }
-            let now = Instant::now();
+            let now = tokio::time::Instant::now();
             self.end_pauses(now);
             if now >= look_again {
                 look_again = now + LOOK_AGAIN;
@@ -229,7 +229,7 @@ impl Worker {
             if may_send {
                 let request = self.request();
                 match tokio::time::timeout(patience, connection.send(&request)).await {
-                    Ok(Ok(())) => sent_at.push_back(Instant::now()),
+                    Ok(Ok(())) => sent_at.push_back(tokio::time::Instant::now()),
                     Ok(Err(error)) => return (Ended::Lost(error), answers),
                     Err(_) => return (Ended::Silent, answers),
                 }
@@ -256,7 +256,7 @@ impl Worker {
                 }
                 () = self.inbox.changed.notified() => {}
                 () = tokio::time::sleep_until(wake_at) => {
-                    if silent_at.is_some_and(|at| Instant::now() >= at) {
+                    if silent_at.is_some_and(|at| tokio::time::Instant::now() >= at) {
                         return (Ended::Silent, answers);
                     }
                 }
@@ -413,7 +413,7 @@ impl Worker {
     /// Waits a moment for turns that wait for the disk: mostly they are done in less time than a request takes. The session does
     /// without the others.
     async fn wait_for_disks(&mut self) {
-        let until = Instant::now() + DISK_GRACE;
+        let until = tokio::time::Instant::now() + DISK_GRACE;
         while !self.jobs.is_empty() {
             tokio::select! {
                 biased;
@@ -468,7 +468,7 @@ impl Worker {
         } else {
             debug!(partition = ?name, leader = %self.leader, %epoch, failures, error = %trouble, "partition cannot be fetched");
         }
-        let until = Instant::now() + self.pause_after(failures);
+        let until = tokio::time::Instant::now() + self.pause_after(failures);
         if let Some(part) = self.parts.get_mut(&key) {
             part.state = State::Pausing(until);
         }

@@ -327,9 +327,7 @@ fn the_high_watermark_comes_back_from_its_checkpoint_within_the_log() {
     let file =
         std::fs::OpenOptions::new().write(true).open(fixture.file("00000000000000000000.log")).unwrap();
     file.set_len(at_leader(0, 0, &[b"v"]).len() as u64 * 2).unwrap();
-    for name in ["recovery-point-offset-checkpoint"] {
-        let _ = std::fs::remove_file(fixture.path().join(name));
-    }
+    let _ = std::fs::remove_file(fixture.path().join("recovery-point-offset-checkpoint"));
     let log = reopened(&mut fixture, config());
     assert_eq!((log.high_watermark(), log.log_end_offset()), (at(2), at(2)));
 }

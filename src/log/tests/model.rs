@@ -141,15 +141,6 @@ impl Run {
         self.log.update_high_watermark(at(self.model.committed));
     }
 
-    /// After a crash the log may begin at its first segment, if there was no record before that.
-    fn start_may_have_moved(&mut self) {
-        let start = self.log.log_start_offset().get();
-        assert!(start >= self.model.start && start <= self.model.end);
-        let first = self.model.records().first().map_or(self.model.end, |record| record.offset);
-        assert!(start <= first.max(self.model.start), "{start} {first}");
-        self.model.start = start;
-    }
-
     fn apply(&mut self, op: &Op) {
         match op {
             Op::Append { records, size, codec } => self.append(*records, *size, Codec::ALL[*codec]),
@@ -227,7 +218,6 @@ impl Run {
             Op::Crash => {
                 self.fixture.crash();
                 self.reopen();
-                self.start_may_have_moved();
             }
             Op::TornCrash { cut } => self.torn_crash(*cut),
         }
@@ -288,7 +278,6 @@ impl Run {
         );
         self.model.truncate(end);
         assert_eq!(self.model.end, end, "cut at a batch boundary");
-        self.start_may_have_moved();
         self.log.begin_epoch(LeaderEpoch(self.model.epoch));
     }
 

@@ -215,7 +215,7 @@ fn an_automatic_node_id_is_what_the_first_directory_remembers_that_is_not_new() 
     let mut fixture = Fixture::new();
     fixture.crash();
     let new = fixture.root.path().join("new");
-    assert_eq!(LogDirs::node_id_on_disk(&[new.clone()]).unwrap(), None);
+    assert_eq!(LogDirs::node_id_on_disk(std::slice::from_ref(&new)).unwrap(), None);
     assert_eq!(LogDirs::node_id_on_disk(&[new, fixture.path()]).unwrap(), Some(BrokerId(1)));
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{Key, Keys, PartitionValue, Record};
+use crate::types::seeded::{Bug, seeded};
 use crate::types::{BrokerId, ControllerEpoch, PartitionEpoch, TopicId};
 
 use super::{BYTES_MAX, COMPARES_MAX, Guard, GuardedTxn, OPERATIONS_MAX};
@@ -110,7 +111,9 @@ pub fn change_partitions<'c>(
 fn guards_of(keys: &Keys, change: &PartitionChange) -> Vec<Guard> {
     let record = keys.bytes(&Key::Partition(change.topic, change.partition));
     let mut guards = vec![Guard::ChangedAt(record, change.read.get())];
-    if change.read.get() == 0 {
+    if seeded(Bug::E1NoCompare) {
+        guards.clear();
+    } else if change.read.get() == 0 {
         // As assigned: then the assignment is what was read.
         guards.push(Guard::ChangedAt(keys.bytes(&Key::TopicById(change.topic)), change.topic_revision));
     }

@@ -7,6 +7,7 @@ use crate::metadata::keys::{
     AuditValue, AutoIdValue, BrokerLastValue, BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue,
     ConfigValue, Key, Keys, ProducerIdsValue, Record, TopicNameValue, TopicValue,
 };
+use crate::types::seeded::{Bug, seeded};
 use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, TopicId};
 
 use super::{Guard, GuardedTxn};
@@ -44,7 +45,7 @@ pub fn register(
         }
         ClusterKey::Stands(bytes) => txn.when(Guard::Is(cluster_key, bytes)),
     };
-    if data_may_be_lost {
+    if data_may_be_lost && !seeded(Bug::B2Ignored) {
         txn = txn.put(keys.bytes(&Key::BrokerIntact(id)), Vec::new());
     }
     txn

@@ -149,7 +149,7 @@ impl Partition {
     fn check_replicas(&self, role: &Role, acks: Acks) -> Result<(), PartitionError> {
         let core = self.core();
         let Some(leader) = core.as_ref() else { return Err(self.not_leader(role)) };
-        if acks.lease_over {
+        if acks.lease_over && !seeded(Bug::E6NoDeadline) {
             // Somebody else may lead by now. Records that all in-sync replicas must have in this epoch are safe all the same, but
             // not if that is this broker alone and another may be elected uncleanly.
             let alone = leader.is_alone() && self.log.config().unclean_leader_election_enable;

@@ -319,11 +319,31 @@ fn a_hand_over_compares_its_sender_its_receiver_and_what_it_keeps() {
             other.takes(&change)
         };
         assert!(taken(&|_| {}));
-        assert!(!taken(&|world| drop(world.restarts(1, true))), "the leader is another lifetime");
-        assert!(!taken(&|world| drop(world.restarts(2, true))), "so is the receiver");
+        assert!(
+            !taken(&|world| {
+                world.restarts(1, true);
+            }),
+            "the leader is another lifetime"
+        );
+        assert!(
+            !taken(&|world| {
+                world.restarts(2, true);
+            }),
+            "so is the receiver"
+        );
         assert!(!taken(&|world| world.flags(2, true, false)), "the receiver drains by now");
-        assert!(taken(&|world| drop(world.restarts(3, true))), "harmless");
-        assert!(!taken(&|world| drop(world.restarts(3, false))), "a kept entry is refuted");
+        assert!(
+            taken(&|world| {
+                world.restarts(3, true);
+            }),
+            "harmless"
+        );
+        assert!(
+            !taken(&|world| {
+                world.restarts(3, false);
+            }),
+            "a kept entry is refuted"
+        );
         assert!(!taken(&|world| world.write(|_| {})), "another record");
     });
 }

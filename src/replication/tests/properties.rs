@@ -124,17 +124,18 @@ impl Run {
                     "{member} may be in the ISR, its log ends at {end:?}, {after} is committed"
                 );
             }
-            // Rule U3, by what etcd holds now.
+            // Rule U3: whoever may be elected by what etcd holds now has it.
             let actual = self.world.state();
-            if actual.leader_epoch == leader.epoch() {
-                let maximal = self.maximal_isr(&leader);
-                let eligible = actual.isr.iter().chain(&actual.elr);
-                let outside = eligible
-                    .filter(|entry| self.world.image.standing(**entry) != Standing::Refuted)
-                    .find(|entry| !maximal.contains(&entry.id));
+            let electable = actual.isr.iter().chain(&actual.elr).filter(|entry| {
+                actual.leader_epoch == leader.epoch()
+                    && entry.id != me
+                    && self.world.image.standing(**entry) != Standing::Refuted
+            });
+            for entry in electable {
+                let end = self.ends[usize::try_from(entry.id.get()).unwrap()];
                 prop_assert!(
-                    outside.is_none(),
-                    "{outside:?} may be elected, {after} is committed without it"
+                    end.is_some_and(|end| end >= after.get()),
+                    "{entry:?} may be elected, its log ends at {end:?}, {after} is committed"
                 );
             }
         }
@@ -169,7 +170,9 @@ impl Run {
 
     fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match *step {
-            Step::Restarts(broker, intact) => drop(self.world.restarts(broker, intact)),
+            Step::Restarts(broker, intact) => {
+                self.world.restarts(broker, intact);
+            }
             Step::Leaves(broker) => self.world.leaves(broker),
             Step::Flags(broker, draining, stopping) => {
                 if self.world.image.brokers.contains_key(&id(broker)) {

@@ -17,6 +17,29 @@ fn a_broker_cut_off_from_the_others_in_both_or_one_direction_loses_nothing() {
     turn::apart(|network| async { cuts(network, &[Cut::FromBrokers, Cut::ToBrokers, Cut::OfBrokers]).await });
 }
 
+/// N1 with a minimum of two in sync: the leader that nobody hears acknowledges nothing, and says so by its ISR.
+#[test]
+fn a_leader_of_everything_that_no_follower_hears_waits_for_them() {
+    turn::apart(|network| async {
+        let options = Options { network: Some(network), ..Options::default() };
+        let Some(mut cluster) = cluster(options).await else { return };
+        let load = Load::start(&cluster, Work { librdkafka: 100, ..Work::default() }).await;
+        for id in [2, 3] {
+            faults::stop(&mut cluster, &load, id, &mut Count::default()).await;
+            cluster.until_whole(TOPIC, PATIENCE).await;
+        }
+        let (leader, led) = faults::a_leader(&cluster).await;
+        Cut::FromBrokers.make(&mut cluster, leader);
+        let alone = |view: &crate::directory::View| led.iter().all(|p| view.partitions[p].isr == [leader]);
+        cluster.until(TOPIC, "its in-sync replicas are itself", PATIENCE, alone).await;
+        let window = load.window_of("cut off", led.clone());
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        assert_eq!(load.acked_in(&window).0, 0, "acks=all by a leader alone, of at least two");
+        cluster.heal();
+        load.finish(&mut cluster).await;
+    });
+}
+
 async fn cuts(network: Network, cuts: &[Cut]) {
     let Some(mut cluster) = cluster(Options { network: Some(network), ..Options::default() }).await else {
         return;

@@ -44,9 +44,12 @@ pub struct Leader {
     pub divergences: AtomicUsize,
     pub connections: AtomicUsize,
     /// Looks at every position that is asked.
-    pub look: Mutex<Option<Box<dyn Fn(i32, i64) + Send>>>,
+    pub look: Mutex<Option<Look>>,
     sessions: FetchSessions,
 }
+
+/// Is shown partitions and positions.
+type Look = Box<dyn Fn(i32, i64) + Send>;
 
 /// The socket. Its end closes all connections.
 pub struct Served {
