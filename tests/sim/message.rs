@@ -53,7 +53,6 @@ pub enum Refusal {
     NotLeader,
     FencedLeaderEpoch,
     UnknownLeaderEpoch,
-    StaleBrokerEpoch,
     NotEnoughReplicas,
     NotEnoughReplicasAfterAppend,
     OffsetNotAvailable,
