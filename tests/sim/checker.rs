@@ -342,13 +342,13 @@ impl Checker {
                     self.say(format!("partition {partition}: offset {offset} is acknowledged with {holders} copies (rule L7)"));
                 }
             }
-            (ClientAnswer::Acked { .. }, ClientKind::Produce { acks_all: false }) => {
-                if fenced && truth.record.replicas.len() > 1 {
-                    self.say(format!(
-                        "partition {partition}: broker {} takes acks=1 after its deadline (rule L12)",
-                        node.id
-                    ));
-                }
+            (ClientAnswer::Acked { .. }, ClientKind::Produce { acks_all: false })
+                if fenced && truth.record.replicas.len() > 1 =>
+            {
+                self.say(format!(
+                    "partition {partition}: broker {} takes acks=1 after its deadline (rule L12)",
+                    node.id
+                ));
             }
             (ClientAnswer::Read { from, values }, _) if !stale => {
                 self.counters.reads += 1;

@@ -92,15 +92,4 @@ impl Clients {
             _ => None,
         }
     }
-
-    /// How many produces with acks=all were acknowledged.
-    pub fn acked(&self) -> usize {
-        self.ops
-            .values()
-            .filter(|op| {
-                matches!(op.state, State::Done(ClientAnswer::Acked { .. }))
-                    && matches!(op.kind, ClientKind::Produce { acks_all: true })
-            })
-            .count()
-    }
 }

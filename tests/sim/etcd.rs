@@ -69,7 +69,7 @@ pub struct Etcd {
     pub compacted: i64,
     /// It has no leader: nothing is answered and no lease ends.
     pub down: bool,
-    /// Older states, for stale reads and for a restore.
+    /// Older states, for stale reads.
     pub snapshots: Vec<State>,
     /// What was written since the checker looked.
     pub written: Vec<Write>,
@@ -231,14 +231,6 @@ impl Etcd {
         if self.snapshots.len() > 8 {
             self.snapshots.remove(0);
         }
-    }
-
-    /// An operator brings an older state back (rule E13): its revision is older, too.
-    pub fn restore(&mut self, state: State, now: u64) {
-        self.history.retain(|event| event.mod_revision <= state.revision);
-        self.dead.extend(self.state.leases.keys().filter(|lease| !state.leases.contains_key(*lease)));
-        self.state = state;
-        self.up(now);
     }
 
     /// Where the events after `revision` begin in the history.

@@ -44,7 +44,7 @@ pub enum Body {
     Records { base: Offset, records: Vec<(i32, u64)>, high_watermark: Offset },
     Diverging { epoch: LeaderEpoch, end: Offset },
     OutOfRange { start: Offset, end: Offset },
-    Error(Refusal),
+    Error,
 }
 
 /// Kafka's errors, as far as they matter here.
@@ -53,7 +53,6 @@ pub enum Refusal {
     NotLeader,
     FencedLeaderEpoch,
     UnknownLeaderEpoch,
-    StaleBrokerEpoch,
     NotEnoughReplicas,
     NotEnoughReplicasAfterAppend,
     OffsetNotAvailable,
@@ -66,7 +65,6 @@ pub enum Refusal {
 #[derive(Debug, Clone)]
 pub struct ClientRequest {
     pub op: u64,
-    pub client: usize,
     pub partition: i32,
     /// The leader epoch that the client knows.
     pub epoch: Option<LeaderEpoch>,

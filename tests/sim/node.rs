@@ -82,7 +82,7 @@ impl Node {
             .is_some_and(|(boot, epoch)| !disk.error && (boot == self.boot || disk.marker == Some(epoch)));
         let clean = disk.proof.is_some_and(|(_, epoch)| disk.marker == Some(epoch));
         disk.marker = None;
-        let data_may_be_lost = !intact && !(seeded(Bug::B2Ignored) && disk.proof.is_some());
+        let data_may_be_lost = !intact && (disk.proof.is_none() || !seeded(Bug::B2Ignored));
         let logs = std::mem::take(&mut disk.logs);
         self.process = Some(Process::new(self.id, life, self.boot, data_may_be_lost, clean, logs, now));
         self.last_life = life;

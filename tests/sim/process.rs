@@ -129,9 +129,7 @@ pub enum Session {
         next_at: u64,
     },
     /// The registration is on its way.
-    Registering {
-        lease: i64,
-    },
+    Registering,
     /// Its answer was lost: the lease is ended, which ends the doubt.
     Doubt {
         lease: i64,
@@ -340,7 +338,7 @@ impl Process {
         let value = self.live_value(self.draining || self.stop.is_some(), stopping);
         let cluster = ClusterKey::Stands(cluster_value().encode());
         let txn = shapes::register(keys(), self.id, &value, lease, self.data_may_be_lost, cluster);
-        self.session = Session::Registering { lease };
+        self.session = Session::Registering;
         self.ask(Pending::Register { lease, sent: context.now }, Request::Register { lease, txn }, context);
     }
 
@@ -500,7 +498,7 @@ impl Process {
             Message::Fetch(fetch) => match self.serving(fetch.partition, now) {
                 Some(replica) => replica.on_fetch(fetch, context),
                 None => {
-                    let body = super::message::Body::Error(Refusal::NotLeader);
+                    let body = super::message::Body::Error;
                     let (id, partition, epoch) = (fetch.id, fetch.partition, fetch.epoch);
                     let fetched = super::message::Fetched { id, partition, epoch, body };
                     context.send(fetch.from.id, Message::Fetched(fetched));

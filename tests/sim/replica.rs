@@ -10,7 +10,7 @@ use super::process::{Context, Fact};
 use super::{at, duration, topic_id};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::replication::follower::{self, OutOfRange};
-use crate::replication::leader::{FetchRefusal, Leader, Rules};
+use crate::replication::leader::{Leader, Rules};
 use crate::types::seeded::{Bug, seeded};
 use crate::types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch};
 
@@ -176,7 +176,7 @@ impl Replica {
         let Role::Leader(leading) = role else { return };
         let leading = *leading;
         for (_, (fetch, _)) in leading.fetches {
-            answer(context, &fetch, Body::Error(Refusal::NotLeader));
+            answer(context, &fetch, Body::Error);
         }
         if seeded(Bug::L11LateAck) {
             self.late.extend(leading.produces);
@@ -266,10 +266,10 @@ impl Replica {
         let end = self.log.end();
         let diverging = follower::divergence(&self.log, fetch.position);
         let Role::Leader(leading) = &mut self.role else {
-            return answer(context, &fetch, Body::Error(Refusal::NotLeader));
+            return answer(context, &fetch, Body::Error);
         };
-        if let Err(refusal) = checked {
-            return answer(context, &fetch, Body::Error(refusal));
+        if checked.is_err() {
+            return answer(context, &fetch, Body::Error);
         }
         // rule L10: no records, and the position does not count.
         if let Some((epoch, end)) = diverging {
@@ -280,16 +280,12 @@ impl Replica {
         }
         match leading.core.fetched(fetch.from, fetch.position.offset, duration(context.now)) {
             Ok(_) => {}
-            Err(FetchRefusal::NotAReplica) => {
-                return answer(context, &fetch, Body::Error(Refusal::NotLeader));
-            }
-            Err(FetchRefusal::StaleBrokerEpoch) => {
-                return answer(context, &fetch, Body::Error(Refusal::StaleBrokerEpoch));
-            }
+            // rule L9
+            Err(_) => return answer(context, &fetch, Body::Error),
         }
         let until = context.now + FETCH_WAIT;
         if let Some((older, _)) = leading.fetches.insert(fetch.from.id, (fetch, until)) {
-            answer(context, &older, Body::Error(Refusal::Lost));
+            answer(context, &older, Body::Error);
         }
         self.advance(context);
     }
@@ -333,7 +329,7 @@ impl Replica {
             return;
         }
         match fetched.body {
-            Body::Error(_) => following.next_at = now + FETCH_BACKOFF,
+            Body::Error => following.next_at = now + FETCH_BACKOFF,
             Body::Diverging { epoch, end } => {
                 let cut = follower::truncation(&self.log, self.high_watermark, (epoch, end));
                 self.cut(cut.to, cut.below_high_watermark, context);
@@ -351,9 +347,9 @@ impl Replica {
                     fits
                 });
                 let contiguous = base == self.log.end();
-                if !(contiguous && ascending || records.is_empty() && base <= self.log.end())
-                    && !seeded(Bug::F5Blind)
-                {
+                let known = records.is_empty() && base <= self.log.end();
+                let fits = contiguous && ascending;
+                if !fits && !known && !seeded(Bug::F5Blind) {
                     return;
                 }
                 for (epoch, value) in records {

@@ -154,7 +154,7 @@ fn gets_through(world: &mut World, partition: i32) -> bool {
     let op = world.id();
     let kind = ClientKind::Produce { acks_all: true };
     world.clients.begin(op, 0, partition, kind, world.checker.cuts(partition));
-    world.client_sends(leader.id, ClientRequest { op, client: 0, partition, epoch: None, kind });
+    world.client_sends(leader.id, ClientRequest { op, partition, epoch: None, kind });
     for _ in 0..20 {
         world.run(50);
         if world.answer(op).is_some() {
@@ -193,7 +193,7 @@ impl World {
         let op = self.id();
         self.clients.begin(op, client, partition, kind, self.checker.cuts(partition));
         let epoch = Some(known.epoch);
-        self.client_sends(to, ClientRequest { op, client, partition, epoch, kind });
+        self.client_sends(to, ClientRequest { op, partition, epoch, kind });
         self.forget_old_operations();
     }
 

@@ -246,7 +246,7 @@ impl World {
         let op = self.id();
         let cuts = self.checker.cuts(0);
         self.clients.begin(op, 0, 0, kind, cuts);
-        self.client_sends(BrokerId(broker), ClientRequest { op, client: 0, partition: 0, epoch, kind });
+        self.client_sends(BrokerId(broker), ClientRequest { op, partition: 0, epoch, kind });
         op
     }
 
@@ -305,10 +305,12 @@ impl World {
 
     /// The controller, as etcd has it.
     pub fn controller(&self) -> Option<BrokerId> {
-        let candidates = self.etcd.state.keys.values().filter_map(|stored| match keys().parse(&stored.key) {
-            Ok(Key::Candidate(_)) => Some(stored),
-            _ => None,
-        });
+        let candidates = self
+            .etcd
+            .state
+            .keys
+            .values()
+            .filter(|stored| matches!(keys().parse(&stored.key), Ok(Key::Candidate(_))));
         let first = candidates.min_by_key(|stored| stored.create_revision)?;
         Some(Record::<CandidateValue>::decode(&first.value).unwrap().value.broker)
     }
