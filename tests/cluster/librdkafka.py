@@ -9,6 +9,7 @@ On standard input: `stop` ends the sending, `drain {"0": 17, ...}` the reading a
 input ends everything. A line `{"done": ...}` answers each.
 """
 import json
+import os
 import queue
 import sys
 import threading
@@ -160,9 +161,12 @@ def everything(bootstrap, topic, partitions, first, per_second):
     reader = f"librdkafka-reader-{first}"
     told(reader)
     sender = Sender(bootstrap, topic, partitions, first, float(per_second))
+    # To look into a failure: KETCD_TEST_LIBRDKAFKA_DEBUG=topic,fetch.
+    debug = os.environ.get("KETCD_TEST_LIBRDKAFKA_DEBUG")
     consumer = Consumer({
+        **({"debug": debug} if debug else {}),
         "bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False,
-        "auto.offset.reset": "error", "socket.timeout.ms": 10_000, "log_level": 2,
+        "auto.offset.reset": "error", "socket.timeout.ms": 10_000, "log_level": 7 if debug else 2,
     })
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
     for partition in range(partitions):
