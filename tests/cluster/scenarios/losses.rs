@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use super::cluster;
-use crate::cluster::{Cluster, Options, PATIENCE};
+use crate::cluster::{Cluster, Options, PATIENCE, SESSION_TTL};
 use crate::directory::View;
 use crate::faults::{self, Count};
 use crate::load::{Load, TOPIC, Work};
 use crate::turn;
 
-/// How long a broker that must not lead is given to do it all the same.
-const TEMPTATION: Duration = Duration::from_secs(3);
+/// How long a broker that must not lead is given to do it all the same: the sessions of the dead must be over.
+const TEMPTATION: Duration = Duration::from_secs(2 * SESSION_TTL.as_secs());
 
 #[test]
 fn who_lost_records_with_its_machine_leads_nobody_before_the_others_are_back() {
@@ -30,7 +30,7 @@ fn what_a_dead_leader_had_alone_is_cut_when_it_returns() {
 
 /// All die, one of them with its page cache, which comes back first (N42; rules B2, U1).
 pub async fn power_failure_of_a_leader(bug: Option<&'static str>) {
-    let Some((mut cluster, mut load)) = quiet(bug).await else { return };
+    let Some((mut cluster, mut load)) = quiet(bug, 1).await else { return };
     load.senders_stop().await;
     let (victim, _) = faults::a_leader(&cluster).await;
     for id in cluster.ids() {
@@ -48,7 +48,7 @@ pub async fn power_failure_of_a_leader(bug: Option<&'static str>) {
 
 /// The ISR shrinks below the minimum, so who left it last stays eligible; then its only member loses records (N12; rule U2).
 pub async fn power_failure_of_the_last(bug: Option<&'static str>) {
-    let Some((mut cluster, mut load)) = quiet(bug).await else { return };
+    let Some((mut cluster, mut load)) = quiet(bug, 1).await else { return };
     let shrunk_to = |size: usize| {
         move |view: &View| view.partitions.values().all(|p| p.leader >= 0 && p.isr.len() == size)
     };
@@ -74,7 +74,8 @@ pub async fn power_failure_of_the_last(bug: Option<&'static str>) {
 
 /// Followers pause, the leader appends what they do not have and dies, they go on without it (N3, N4; rules L10, F2).
 pub async fn divergence(bug: Option<&'static str>) {
-    let Some((mut cluster, load)) = quiet(bug).await else { return };
+    // The first batch of a partition leaves by the fetches that wait for it; those of more producers stay behind.
+    let Some((mut cluster, load)) = quiet(bug, 4).await else { return };
     let (leader, led) = faults::a_leader(&cluster).await;
     let others: Vec<i32> = cluster.ids().into_iter().filter(|&id| id != leader).collect();
     for &id in &others {
@@ -97,10 +98,10 @@ pub async fn divergence(bug: Option<&'static str>) {
 }
 
 /// Three brokers and clients of our own, which have acknowledged a few hundred batches.
-async fn quiet(bug: Option<&'static str>) -> Option<(Cluster, Load)> {
+async fn quiet(bug: Option<&'static str>, producers: i64) -> Option<(Cluster, Load)> {
     let options = Options { bug, ..Options::default() };
     let cluster = cluster(options).await?;
-    let load = Load::start(&cluster, Work { librdkafka: 0, once: 0, ..Work::default() }).await;
+    let load = Load::start(&cluster, Work { producers, librdkafka: 0, once: 0, ..Work::default() }).await;
     Some((cluster, load))
 }
 
