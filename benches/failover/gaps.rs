@@ -22,6 +22,8 @@ const ANSWER: Duration = Duration::from_millis(250);
 /// What happens to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// What the machine and its other work cost.
+    Nothing,
     Kill,
     Stop,
     Pause,
@@ -29,11 +31,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 4] = [Self::Kill, Self::Stop, Self::Pause, Self::EtcdLeader];
+    pub const ALL: [Self; 5] = [Self::Nothing, Self::Kill, Self::Stop, Self::Pause, Self::EtcdLeader];
 
     /// What it is asked for by.
     pub const fn mark(self) -> &'static str {
         match self {
+            Self::Nothing => "nothing",
             Self::Kill => "kill",
             Self::Stop => "stop",
             Self::Pause => "pause",
@@ -43,6 +46,7 @@ impl Fault {
 
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Nothing => "longest gap between acks: nothing happens",
             Self::Kill => "longest gap between acks: kill -9 of a leader's broker",
             Self::Stop => "longest gap between acks: graceful stop of a leader's broker",
             Self::Pause => "longest gap between acks: SIGSTOP of a leader's broker (lease 9 s)",
@@ -77,6 +81,7 @@ pub async fn longest(fault: Fault) -> f64 {
     let view = cluster.view(TOPIC).await;
     let leader = view.partitions[&0].leader;
     match fault {
+        Fault::Nothing => {}
         Fault::Kill => cluster.kill(leader),
         Fault::Stop => assert!(cluster.stop(leader).success()),
         Fault::Pause => cluster.freeze(leader),
@@ -85,7 +90,7 @@ pub async fn longest(fault: Fault) -> f64 {
             cluster.etcd.kill(leader);
         }
     }
-    if fault != Fault::EtcdLeader {
+    if !matches!(fault, Fault::Nothing | Fault::EtcdLeader) {
         let elsewhere = |view: &crate::directory::View| view.led_by(leader).is_empty();
         let others = cluster.ids().into_iter().find(|&id| id != leader).expect("three brokers");
         while !cluster.view_of(others, TOPIC).await.is_some_and(|view| elsewhere(&view)) {

@@ -1,6 +1,6 @@
 //! Three brokers on this machine: how long nothing is acknowledged when one is killed, paused or stopped, or when etcd loses its leader;
 //! what it takes to create many partitions; what many idle ones cost. `cargo bench --bench failover`; with names of marks
-//! (`kill`, `stop`, `pause`, `etcd`, `create`, `idle`) only those. One line per mark: the median, the least and the most.
+//! (`nothing`, `kill`, `stop`, `pause`, `etcd`, `create`, `idle`) only those. One line per mark: the median, the least and the most.
 //!
 //! A gap is the longest time between two acknowledgements of any one partition, as its producer sees it: detection, election and
 //! the client's way to the new leader. Producers ask for the leader every few milliseconds while they have none.
