@@ -40,7 +40,9 @@ fn nothing_is_lost_when_all_brokers_are_killed_at_once() {
             }
             // A process leads in an epoch of its own only: each partition needs a ballot (rule E3, N46).
             let later = |view: &crate::directory::View| {
-                view.partitions.iter().all(|(p, now)| now.leader >= 0 && now.epoch > before.partitions[p].epoch)
+                view.partitions
+                    .iter()
+                    .all(|(p, now)| now.leader >= 0 && now.epoch > before.partitions[p].epoch)
             };
             cluster.until(TOPIC, "every partition has a leader in a later epoch", PATIENCE, later).await;
         }
