@@ -535,6 +535,22 @@ impl World {
         self.watching.remove(&id);
     }
 
+    /// What a dead process had sent takes its time: it may arrive after the next one has registered (rule L9).
+    pub fn delay_what_was_sent(&mut self, id: BrokerId) {
+        let sent: Vec<(u64, u64)> = self
+            .queue
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Message { from: Some(from), .. } if *from == id))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in sent {
+            if let Some(event) = self.queue.remove(&at) {
+                let later = self.now + self.random.between(30, 240);
+                self.at(later, event);
+            }
+        }
+    }
+
     /// Stops a process as SIGSTOP does.
     pub fn pause(&mut self, id: BrokerId) {
         if self.nodes[&id].process.is_some() {
