@@ -245,6 +245,10 @@ impl World {
             at -= *weight;
         }
         let partition = i32::try_from(self.random.below(chaos.partitions.unsigned_abs().into())).unwrap();
+        if self.rates.hostile_watch > 0 {
+            // A member that is behind may answer a full read.
+            self.etcd.snapshot();
+        }
         let target = self.target(partition);
         self.strike(chosen, target, partition, &chaos);
     }
