@@ -17,6 +17,9 @@ import time
 import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+# Errors after which librdkafka reads a partition no further.
+STOPPING = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION)
+
 commands = queue.SimpleQueue()
 
 
@@ -64,8 +67,9 @@ def polled(client, messages):
     for message in messages:
         error = message.error()
         if error is not None:
-            # What librdkafka itself goes on after: it tells of lost connections and of elections.
-            if error.fatal() or error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
+            # What librdkafka itself goes on after is told on standard error only: lost connections, elections.
+            print(f"{client}: {error}", file=sys.stderr)
+            if error.fatal() or error.code() in STOPPING:
                 note(client, "error", why=f"consume: {error}")
             continue
         producer, number = message.value().split(b"/")[:2]

@@ -19,6 +19,7 @@ mod exit_codes;
 mod failover;
 mod full_disk;
 mod history;
+mod identity;
 mod kafka;
 mod node;
 mod nodes;

@@ -239,10 +239,10 @@ mod tests {
     }
 
     #[test]
-    fn the_listener_among_brokers_is_asked_else_the_first_one() {
+    fn the_listener_among_brokers_is_asked_and_where_none_is_named_the_first_one() {
         let both = broker(1, &[("PUBLIC", "a.example", 9092), ("REPLICATION", "::1", 9093)]);
         assert_eq!(address_of(&both, Some("replication")).as_deref(), Some("[::1]:9093"));
-        assert_eq!(address_of(&both, Some("OTHER")).as_deref(), Some("a.example:9092"));
+        assert_eq!(address_of(&both, Some("OTHER")), None, "the lease tells of it");
         assert_eq!(address_of(&both, None).as_deref(), Some("a.example:9092"));
         assert_eq!(address_of(&broker(1, &[]), None), None);
     }

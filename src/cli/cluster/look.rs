@@ -1,6 +1,7 @@
 //! What is asked of the cluster for one screen.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::cli::client::{Cluster, ConnectArgs, text};
 use crate::cli::exit::Outcome;
@@ -16,6 +17,10 @@ const TOPIC_RESOURCE: i8 = 2;
 const TOPICS_AT_ONCE: usize = 1_000;
 /// The version of DescribeCluster that tells of fenced brokers (KIP-1073).
 const WITH_FENCED: i16 = 2;
+
+/// How often, and how long apart, a cluster without a controller is asked again.
+const CONTROLLER_LOOKS: usize = 10;
+const CONTROLLER_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the brokers said.
 #[derive(Debug, Default)]
@@ -39,6 +44,14 @@ pub struct Seen {
 pub async fn look(connect: &ConnectArgs) -> Outcome<Seen> {
     let mut cluster = Cluster::connect(connect).await?;
     let mut seen = Seen { metadata: cluster.refresh(None).await?.clone(), ..Seen::default() };
+    // A cluster that has just been started, or lost its controller, elects one in a moment.
+    for _ in 0..CONTROLLER_LOOKS {
+        if seen.metadata.controller_id.0 >= 0 {
+            break;
+        }
+        tokio::time::sleep(CONTROLLER_PAUSE).await;
+        seen.metadata = cluster.refresh(None).await?.clone();
+    }
     seen.fenced = fenced(&mut cluster).await?;
     seen.min_isr = min_isr(&mut cluster, &seen.metadata).await?;
     let ids: Vec<i32> = seen.metadata.brokers.iter().map(|broker| broker.node_id.0).collect();

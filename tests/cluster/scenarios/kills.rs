@@ -30,18 +30,22 @@ fn nothing_is_lost_when_all_brokers_are_killed_at_once() {
     turn::alone(|| async {
         let Some(mut cluster) = cluster(Options::default()).await else { return };
         let load = Load::start(&cluster, Work::default()).await;
-        let before = cluster.view(TOPIC).await;
-        for id in cluster.ids() {
-            cluster.kill(id);
+        for _ in 0..3 {
+            let before = cluster.view(TOPIC).await;
+            for id in cluster.ids() {
+                cluster.kill(id);
+            }
+            for id in cluster.ids() {
+                cluster.at(id).spawn();
+            }
+            // A process leads in an epoch of its own only: each partition needs a ballot (rule E3, N46).
+            let later = |view: &crate::directory::View| {
+                view.partitions
+                    .iter()
+                    .all(|(p, now)| now.leader >= 0 && now.epoch > before.partitions[p].epoch)
+            };
+            cluster.until(TOPIC, "every partition has a leader in a later epoch", PATIENCE, later).await;
         }
-        for id in cluster.ids() {
-            cluster.at(id).spawn();
-        }
-        // A process leads in an epoch of its own only: each partition needs a ballot (rule E3, N46).
-        let later = |view: &crate::directory::View| {
-            view.partitions.iter().all(|(p, now)| now.leader >= 0 && now.epoch > before.partitions[p].epoch)
-        };
-        cluster.until(TOPIC, "every partition has a leader in a later epoch", PATIENCE, later).await;
         load.progress(&load.window("after all were killed")).await;
         load.finish(&mut cluster).await;
     });
