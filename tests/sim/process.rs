@@ -261,7 +261,7 @@ impl Process {
             let recovery = if clean_start {
                 0
             } else {
-                20 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 150
+                40 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 250
             };
             process.replicas.insert(partition, Replica::new(partition, log, now + recovery));
         }
@@ -359,7 +359,12 @@ impl Process {
         let Some(pending) = self.pending.remove(&request) else { return };
         match pending {
             Pending::Register { lease, .. } => self.session = Session::Doubt { lease, next_at: now },
-            Pending::EndDoubt { .. } | Pending::Revoke | Pending::Candidacy => {}
+            Pending::EndDoubt { .. } | Pending::Revoke => {}
+            Pending::Candidacy => {
+                if let Session::Held(held) = &mut self.session {
+                    held.candidate = false;
+                }
+            }
             Pending::Renew { lease, .. } => {
                 if let Session::Held(held) = &mut self.session
                     && held.lease == lease

@@ -21,6 +21,8 @@ pub struct Chaos {
     think: u64,
     /// Processes die with what they had not synced.
     losses: bool,
+    /// Processes are back at once, and what they had sent is late.
+    lifetimes: bool,
     /// How many brokers may be away at once.
     away_max: usize,
     partitions: i32,
@@ -114,13 +116,34 @@ pub fn world_of(seed: u64) -> World {
             _ => 0,
         };
     }
-    let losses = random.chance(75);
+    // Some are about nothing but lifetimes: processes that are back at once, without what they had, while their messages are late.
+    let lifetimes = random.chance(15);
+    if lifetimes {
+        for (weight, fault) in weights.iter_mut().zip(FAULTS) {
+            *weight = match fault {
+                Fault::Io => 12,
+                Fault::Kill | Fault::EndSession => 3,
+                Fault::Restart => 6,
+                _ => 0,
+            };
+        }
+        world.rates.slow = random.between(10, 30);
+    }
+    let losses = lifetimes || random.chance(75);
     let pause = random.between(60, 350);
     let think = random.between(10, 60);
     let away_max = if random.chance(40) { 1 } else { 4 };
     let length = random.between(1_500, 4_000);
-    world.chaos =
-        Some(Chaos { until: world.now + length, pause, think, losses, away_max, partitions, weights });
+    world.chaos = Some(Chaos {
+        until: world.now + length,
+        pause,
+        think,
+        losses,
+        lifetimes,
+        away_max,
+        partitions,
+        weights,
+    });
     world.at(world.now, Event::Chaos);
     world.at(world.now, Event::Operate);
     world
@@ -222,6 +245,10 @@ impl World {
             at -= *weight;
         }
         let partition = i32::try_from(self.random.below(chaos.partitions.unsigned_abs().into())).unwrap();
+        if self.rates.hostile_watch > 0 {
+            // A member that is behind may answer a full read.
+            self.etcd.snapshot();
+        }
         let target = self.target(partition);
         self.strike(chosen, target, partition, &chaos);
     }
@@ -229,8 +256,12 @@ impl World {
     /// A crash; sometimes the process is back before anybody has noticed.
     fn fall(&mut self, target: BrokerId, loss: Loss) {
         self.crash(target, loss);
-        if self.random.chance(35) {
-            let at = self.now + self.random.between(5, 120);
+        let lifetimes = self.chaos.as_ref().is_some_and(|chaos| chaos.lifetimes);
+        if lifetimes || self.random.chance(45) {
+            if lifetimes || self.random.chance(80) {
+                self.delay_what_was_sent(target);
+            }
+            let at = self.now + self.random.between(5, 60);
             self.at(at, Event::Start { node: target });
         }
     }

@@ -384,7 +384,7 @@ impl World {
             && self.rates.hostile_watch > 0
             && self.random.chance(30);
         let answer = if stale {
-            etcd::read_all(self.etcd.snapshots.last().unwrap())
+            etcd::read_all(&self.etcd.snapshots[self.random.below(self.etcd.snapshots.len() as u64) as usize])
         } else {
             self.etcd.handle(request, self.now)
         };
@@ -533,6 +533,22 @@ impl World {
             }
         }
         self.watching.remove(&id);
+    }
+
+    /// What a dead process had sent takes its time: it may arrive after the next one has registered (rule L9).
+    pub fn delay_what_was_sent(&mut self, id: BrokerId) {
+        let sent: Vec<(u64, u64)> = self
+            .queue
+            .iter()
+            .filter(|(_, event)| matches!(event, Event::Message { from: Some(from), .. } if *from == id))
+            .map(|(at, _)| *at)
+            .collect();
+        for at in sent {
+            if let Some(event) = self.queue.remove(&at) {
+                let later = self.now + self.random.between(30, 240);
+                self.at(later, event);
+            }
+        }
     }
 
     /// Stops a process as SIGSTOP does.
