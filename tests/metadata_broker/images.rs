@@ -121,8 +121,12 @@ async fn a_full_read_from_time_to_time_finds_no_difference(server: &mut Server) 
     }
     broker.until("some full reads", |metadata| metadata.counters().resyncs >= 5).await;
     let counters = broker.metadata.counters();
-    assert_eq!((counters.divergences, counters.unreadable), (0, 0), "{counters:?}");
-    assert_eq!(broker.metadata.image().topic_names.len(), 60);
+    // etcd 3.4 tells of progress before the events that belong to it: the full read is there to notice.
+    let status = server.client().await.status().await.unwrap();
+    let healthy = !status.version().starts_with("3.4.");
+    assert!(counters.divergences == 0 || !healthy, "{counters:?}");
+    assert_eq!(counters.unreadable, 0, "{counters:?}");
+    broker.sees("every topic", |image| image.topic_names.len() == 60).await;
 }
 
 async fn a_revision_of_others_is_reached_too(server: &mut Server) {
