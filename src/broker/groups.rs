@@ -293,19 +293,8 @@ mod tests {
     fn image(brokers: i32, draining: i32) -> ClusterImage {
         let mut image = ClusterImage::default();
         for id in 0..brokers {
-            let broker = BrokerImage {
-                id: BrokerId(id),
-                epoch: BrokerEpoch(1),
-                incarnation: uuid::Uuid::nil(),
-                boot_id: String::new(),
-                endpoints: vec![],
-                rack: None,
-                directories: vec![],
-                version: String::new(),
-                draining: id < draining,
-                stopping: false,
-                mod_revision: 1,
-            };
+            let broker =
+                BrokerImage { draining: id < draining, ..BrokerImage::of(BrokerId(id), BrokerEpoch(1)) };
             image.brokers.insert(BrokerId(id), Arc::new(broker));
         }
         image

@@ -103,7 +103,7 @@ fn missing(image: &ClusterImage, topic: &TopicImage, replicas: usize) -> Vec<Rea
 mod tests {
     use super::*;
     use crate::metadata::image::{BrokerImage, PartitionImage};
-    use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicId, TopicName};
+    use crate::types::{BrokerEpoch, BrokerId, TopicId, TopicName};
 
     fn ids(ids: &[i32]) -> Vec<BrokerId> {
         ids.iter().map(|id| BrokerId(*id)).collect()
@@ -113,15 +113,9 @@ mod tests {
         Arc::new(PartitionImage {
             replicas: ids(replicas),
             leader: None,
-            leader_epoch: LeaderEpoch(0),
             isr: vec![],
-            elr: vec![],
-            last_known_leader: None,
             adding: ids(adding),
-            removing: vec![],
-            recovering: false,
-            why: String::new(),
-            partition_epoch: PartitionEpoch(0),
+            ..PartitionImage::assigned(Vec::new())
         })
     }
 
@@ -130,17 +124,9 @@ mod tests {
         let mut image = ClusterImage::default();
         for (id, rack) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
             let broker = BrokerImage {
-                id: BrokerId(id),
-                epoch: BrokerEpoch(1),
-                incarnation: uuid::Uuid::nil(),
-                boot_id: String::new(),
-                endpoints: vec![],
                 rack: Some(rack.to_owned()),
-                directories: vec![],
-                version: String::new(),
                 draining: id == 4,
-                stopping: false,
-                mod_revision: 1,
+                ..BrokerImage::of(BrokerId(id), BrokerEpoch(1))
             };
             image.brokers.insert(BrokerId(id), Arc::new(broker));
         }

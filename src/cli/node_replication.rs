@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::metadata::image::BrokerImage;
-    use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, TopicId, TopicName};
+    use crate::types::{BrokerEpoch, BrokerId, PartitionEpoch, TopicId, TopicName};
 
     const fn entry(id: i32) -> ReplicaEntry {
         ReplicaEntry { id: BrokerId(id), epoch: BrokerEpoch(10) }
@@ -156,15 +156,10 @@ mod tests {
         Arc::new(PartitionImage {
             replicas: vec![BrokerId(1), BrokerId(2), BrokerId(3)],
             leader: Some(entry(leader)),
-            leader_epoch: LeaderEpoch(0),
             isr: isr.iter().copied().map(entry).collect(),
-            elr: Vec::new(),
-            last_known_leader: None,
             adding: adding.iter().copied().map(BrokerId).collect(),
-            removing: Vec::new(),
-            recovering: false,
-            why: String::new(),
             partition_epoch: PartitionEpoch(5),
+            ..PartitionImage::assigned(Vec::new())
         })
     }
 
@@ -172,19 +167,7 @@ mod tests {
     fn partitions_are_counted_where_they_are_led_and_as_a_whole() {
         let mut image = ClusterImage::default();
         for id in [1, 2] {
-            let broker = BrokerImage {
-                id: BrokerId(id),
-                epoch: BrokerEpoch(10),
-                incarnation: Uuid::nil(),
-                boot_id: String::new(),
-                endpoints: Vec::new(),
-                rack: None,
-                directories: Vec::new(),
-                version: String::new(),
-                draining: false,
-                stopping: false,
-                mod_revision: 10,
-            };
+            let broker = BrokerImage::of(BrokerId(id), BrokerEpoch(10));
             image.brokers.insert(BrokerId(id), Arc::new(broker));
         }
         let id = TopicId::new(Uuid::from_u128(1)).unwrap();

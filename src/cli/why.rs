@@ -269,19 +269,7 @@ mod tests {
     fn world() -> (ClusterImage, TopicImage) {
         let mut image = ClusterImage::default();
         for id in [2, 3] {
-            let broker = BrokerImage {
-                id: BrokerId(id),
-                epoch: BrokerEpoch(10),
-                incarnation: Uuid::nil(),
-                boot_id: String::new(),
-                endpoints: Vec::new(),
-                rack: None,
-                directories: Vec::new(),
-                version: String::new(),
-                draining: id == 3,
-                stopping: false,
-                mod_revision: 10,
-            };
+            let broker = BrokerImage { draining: id == 3, ..BrokerImage::of(BrokerId(id), BrokerEpoch(10)) };
             image.brokers.insert(BrokerId(id), Arc::new(broker));
         }
         image.intact.insert(BrokerId(3), BrokerEpoch(11));
@@ -291,12 +279,9 @@ mod tests {
             leader_epoch: LeaderEpoch(4),
             isr: vec![entry(2), entry(3)],
             elr: vec![entry(1)],
-            last_known_leader: None,
-            adding: Vec::new(),
-            removing: Vec::new(),
-            recovering: false,
             why: "broker 2 elected: in sync, the leader is gone".to_owned(),
             partition_epoch: PartitionEpoch(77),
+            ..PartitionImage::assigned(Vec::new())
         };
         let id = TopicId::new(Uuid::from_u128(1)).unwrap();
         let name = TopicName::new("or-ders").unwrap();

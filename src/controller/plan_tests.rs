@@ -4,41 +4,23 @@ use uuid::Uuid;
 
 use super::*;
 use crate::metadata::image::{BrokerImage, CandidateImage, TopicImage};
-use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicName};
+use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, PartitionEpoch, TopicName};
 
 const fn entry(id: i32, epoch: i64) -> ReplicaEntry {
     ReplicaEntry { id: BrokerId(id), epoch: BrokerEpoch(epoch) }
 }
 
 fn broker(id: i32, epoch: i64, draining: bool) -> Arc<BrokerImage> {
-    Arc::new(BrokerImage {
-        id: BrokerId(id),
-        epoch: BrokerEpoch(epoch),
-        incarnation: Uuid::nil(),
-        boot_id: String::new(),
-        endpoints: Vec::new(),
-        rack: None,
-        directories: Vec::new(),
-        version: String::new(),
-        draining,
-        stopping: false,
-        mod_revision: epoch,
-    })
+    Arc::new(BrokerImage { draining, ..BrokerImage::of(BrokerId(id), BrokerEpoch(epoch)) })
 }
 
 fn partition(leader: i32) -> PartitionImage {
     PartitionImage {
         replicas: vec![BrokerId(1), BrokerId(2)],
         leader: Some(entry(leader, 10)),
-        leader_epoch: LeaderEpoch(0),
         isr: vec![entry(1, 10), entry(2, 10)],
-        elr: Vec::new(),
-        last_known_leader: None,
-        adding: Vec::new(),
-        removing: Vec::new(),
-        recovering: false,
-        why: String::new(),
         partition_epoch: PartitionEpoch(5),
+        ..PartitionImage::assigned(Vec::new())
     }
 }
 

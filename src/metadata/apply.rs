@@ -10,7 +10,7 @@ use super::keys::{
     BrokerLiveValue, BrokerMetaValue, CandidateValue, ClusterValue, ConfigValue, Key, KeyError, Keys,
     PartitionValue, ProducerIdsValue, Record, TopicNameValue, TopicValue, ValueError,
 };
-use crate::types::{BrokerEpoch, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId};
+use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, PartitionEpoch, TopicId};
 
 /// What happened to one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -402,24 +402,9 @@ impl Builder {
 }
 
 /// The state of a partition without a record.
-fn as_assigned(value: &TopicValue, partition: i32, replicas: &[crate::types::BrokerId]) -> PartitionImage {
-    let isr: Vec<ReplicaEntry> = replicas
-        .iter()
-        .map(|broker| ReplicaEntry { id: *broker, epoch: value.epoch_of(*broker, partition) })
-        .collect();
-    PartitionImage {
-        replicas: replicas.to_vec(),
-        leader: isr.first().copied(),
-        leader_epoch: LeaderEpoch(0),
-        isr,
-        elr: Vec::new(),
-        last_known_leader: None,
-        adding: Vec::new(),
-        removing: Vec::new(),
-        recovering: false,
-        why: String::new(),
-        partition_epoch: PartitionEpoch(0),
-    }
+fn as_assigned(value: &TopicValue, partition: i32, replicas: &[BrokerId]) -> PartitionImage {
+    let entry = |broker: &BrokerId| ReplicaEntry { id: *broker, epoch: value.epoch_of(*broker, partition) };
+    PartitionImage::assigned(replicas.iter().map(entry).collect())
 }
 
 #[cfg(test)]

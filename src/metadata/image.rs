@@ -227,13 +227,33 @@ impl ClusterImage {
 }
 
 /// Images by hand, for tests of what decides on them.
+impl PartitionImage {
+    /// A partition as its topic assigns it, without a record: the first replica leads in epoch 0, all are in sync.
+    #[must_use]
+    pub fn assigned(isr: Vec<ReplicaEntry>) -> Self {
+        Self {
+            replicas: isr.iter().map(|entry| entry.id).collect(),
+            leader: isr.first().copied(),
+            leader_epoch: LeaderEpoch(0),
+            isr,
+            elr: Vec::new(),
+            last_known_leader: None,
+            adding: Vec::new(),
+            removing: Vec::new(),
+            recovering: false,
+            why: String::new(),
+            partition_epoch: PartitionEpoch(0),
+        }
+    }
+}
+
 #[cfg(test)]
-impl ClusterImage {
-    /// Registers a broker in that lifetime, with no flags.
-    pub(crate) fn put_broker(&mut self, entry: ReplicaEntry) {
-        let broker = BrokerImage {
-            id: entry.id,
-            epoch: entry.epoch,
+impl BrokerImage {
+    /// A broker that is registered in that lifetime, and says nothing more.
+    pub(crate) fn of(id: BrokerId, epoch: BrokerEpoch) -> Self {
+        Self {
+            id,
+            epoch,
             incarnation: Uuid::nil(),
             boot_id: String::new(),
             endpoints: Vec::new(),
@@ -242,9 +262,16 @@ impl ClusterImage {
             version: String::new(),
             draining: false,
             stopping: false,
-            mod_revision: entry.epoch.get(),
-        };
-        self.brokers.insert(entry.id, Arc::new(broker));
+            mod_revision: epoch.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl ClusterImage {
+    /// Registers a broker in that lifetime, with no flags.
+    pub(crate) fn put_broker(&mut self, entry: ReplicaEntry) {
+        self.brokers.insert(entry.id, Arc::new(BrokerImage::of(entry.id, entry.epoch)));
     }
 
     /// A topic `id` with these partitions, its value written at `mod_revision`.
@@ -269,19 +296,8 @@ mod tests {
             port,
             security_protocol: "PLAINTEXT".into(),
         };
-        let mut broker = BrokerImage {
-            id: BrokerId(1),
-            epoch: BrokerEpoch(5),
-            incarnation: Uuid::from_u128(1),
-            boot_id: String::new(),
-            endpoints: vec![endpoint("OUTSIDE", 1), endpoint("PLAINTEXT", 2), endpoint("INSIDE", 3)],
-            rack: None,
-            directories: vec![],
-            version: String::new(),
-            draining: false,
-            stopping: false,
-            mod_revision: 5,
-        };
+        let mut broker = BrokerImage::of(BrokerId(1), BrokerEpoch(5));
+        broker.endpoints = vec![endpoint("OUTSIDE", 1), endpoint("PLAINTEXT", 2), endpoint("INSIDE", 3)];
         let port = |broker: &BrokerImage, name| broker.inter_broker_endpoint(name).map(|found| found.port);
         assert_eq!(port(&broker, Some("inside")), Some(3));
         assert_eq!(port(&broker, Some("NOWHERE")), None, "clients' listeners are not for brokers");

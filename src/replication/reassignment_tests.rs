@@ -35,13 +35,8 @@ fn partition(replicas: &[i32], isr: &[i32]) -> PartitionImage {
         leader: isr.first().map(|id| entry(*id)),
         leader_epoch: LeaderEpoch(4),
         isr: entries(isr),
-        elr: Vec::new(),
-        last_known_leader: None,
-        adding: Vec::new(),
-        removing: Vec::new(),
-        recovering: false,
-        why: String::new(),
         partition_epoch: PartitionEpoch(200),
+        ..PartitionImage::assigned(Vec::new())
     }
 }
 
@@ -49,19 +44,7 @@ fn partition(replicas: &[i32], isr: &[i32]) -> PartitionImage {
 fn image(state: PartitionImage, alive: &[i32]) -> ClusterImage {
     let mut image = ClusterImage { revision: 300, ..ClusterImage::default() };
     for id in alive {
-        let broker = BrokerImage {
-            id: BrokerId(*id),
-            epoch: entry(*id).epoch,
-            incarnation: Uuid::nil(),
-            boot_id: String::new(),
-            endpoints: Vec::new(),
-            rack: None,
-            directories: Vec::new(),
-            version: String::new(),
-            draining: false,
-            stopping: false,
-            mod_revision: entry(*id).epoch.get(),
-        };
+        let broker = BrokerImage::of(BrokerId(*id), entry(*id).epoch);
         image.brokers.insert(BrokerId(*id), Arc::new(broker));
     }
     let name = TopicName::new("t").unwrap();

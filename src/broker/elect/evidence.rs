@@ -201,17 +201,8 @@ mod tests {
             security_protocol: "PLAINTEXT".into(),
         };
         Arc::new(BrokerImage {
-            id: BrokerId(id),
-            epoch: BrokerEpoch(1),
-            incarnation: uuid::Uuid::from_u128(1),
-            boot_id: String::new(),
             endpoints: endpoints.iter().map(endpoint).collect(),
-            rack: None,
-            directories: vec![],
-            version: String::new(),
-            draining: false,
-            stopping: false,
-            mod_revision: 1,
+            ..BrokerImage::of(BrokerId(id), BrokerEpoch(1))
         })
     }
 

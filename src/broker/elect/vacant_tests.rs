@@ -23,19 +23,7 @@ fn topic_id(n: u128) -> TopicId {
 
 fn broker(id: i32) -> Arc<BrokerImage> {
     let epoch = entry(id).epoch;
-    Arc::new(BrokerImage {
-        id: BrokerId(id),
-        epoch,
-        incarnation: Uuid::from_u128(1),
-        boot_id: String::new(),
-        endpoints: vec![],
-        rack: None,
-        directories: vec![],
-        version: String::new(),
-        draining: false,
-        stopping: false,
-        mod_revision: epoch.get(),
-    })
+    Arc::new(BrokerImage::of(BrokerId(id), epoch))
 }
 
 /// Partitions with these replicas, the first one leading, all in sync.
@@ -47,13 +35,8 @@ fn topic(n: u128, partitions: &[&[i32]]) -> Arc<TopicImage> {
             leader: isr.first().copied(),
             leader_epoch: LeaderEpoch(3),
             isr,
-            elr: vec![],
-            last_known_leader: None,
-            adding: vec![],
-            removing: vec![],
-            recovering: false,
-            why: String::new(),
             partition_epoch: PartitionEpoch(50),
+            ..PartitionImage::assigned(Vec::new())
         })
     };
     let name = TopicName::new(&format!("t{n}")).unwrap();

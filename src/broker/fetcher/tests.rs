@@ -123,13 +123,8 @@ fn record(leader: i32, epoch: i32, in_sync: &[i32]) -> Arc<PartitionImage> {
         leader: Some(entry(leader)),
         leader_epoch: LeaderEpoch(epoch),
         isr: in_sync.iter().map(|id| entry(*id)).collect(),
-        elr: Vec::new(),
-        last_known_leader: None,
-        adding: Vec::new(),
-        removing: Vec::new(),
-        recovering: false,
-        why: String::new(),
         partition_epoch: PartitionEpoch(i64::from(epoch)),
+        ..PartitionImage::assigned(Vec::new())
     })
 }
 
@@ -146,17 +141,9 @@ fn image(addresses: &[(i32, &str)]) -> Arc<ClusterImage> {
             security_protocol: "PLAINTEXT".to_owned(),
         };
         let broker = BrokerImage {
-            id: BrokerId(id),
-            epoch: entry(id).epoch,
-            incarnation: Uuid::nil(),
-            boot_id: String::new(),
             endpoints: vec![endpoint],
-            rack: None,
-            directories: Vec::new(),
-            version: String::new(),
-            draining: false,
-            stopping: false,
             mod_revision: 1,
+            ..BrokerImage::of(BrokerId(id), entry(id).epoch)
         };
         image.brokers.insert(BrokerId(id), Arc::new(broker));
     }

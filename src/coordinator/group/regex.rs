@@ -141,13 +141,8 @@ mod tests {
                 leader: None,
                 leader_epoch: crate::types::LeaderEpoch(0),
                 isr: Vec::new(),
-                elr: Vec::new(),
-                last_known_leader: None,
-                adding: Vec::new(),
-                removing: Vec::new(),
-                recovering: false,
-                why: String::new(),
                 partition_epoch: crate::types::PartitionEpoch(0),
+                ..crate::metadata::image::PartitionImage::assigned(Vec::new())
             };
             let partitions = (0..*partitions).map(|_| Arc::new(partition.clone())).collect();
             let topic = TopicImage { id, name: name.clone(), mod_revision: 1, deleting: false, partitions };

@@ -356,19 +356,7 @@ mod tests {
     fn image(revision: i64, epoch: Option<i64>) -> ClusterImage {
         let mut image = ClusterImage { revision, ..ClusterImage::default() };
         if let Some(epoch) = epoch {
-            let broker = BrokerImage {
-                id: BrokerId(1),
-                epoch: BrokerEpoch(epoch),
-                incarnation: uuid::Uuid::from_u128(1),
-                boot_id: String::new(),
-                endpoints: vec![],
-                rack: None,
-                directories: vec![],
-                version: String::new(),
-                draining: false,
-                stopping: false,
-                mod_revision: epoch,
-            };
+            let broker = BrokerImage::of(BrokerId(1), BrokerEpoch(epoch));
             image.brokers.insert(BrokerId(1), Arc::new(broker));
         }
         image

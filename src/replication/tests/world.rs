@@ -10,7 +10,7 @@ use crate::metadata::PartitionOutcome;
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::types::seeded::{Bug, sow};
-use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, PartitionEpoch, TopicId};
+use crate::types::{BrokerEpoch, BrokerId, ControllerEpoch, Offset, PartitionEpoch, TopicId};
 
 /// `replica.lag.time.max.ms` of all tests.
 pub const LAG_MAX: Duration = Duration::from_secs(30);
@@ -71,15 +71,8 @@ impl World {
         let state = PartitionImage {
             replicas: replicas.iter().map(|id| BrokerId(*id)).collect(),
             leader: isr.first().copied(),
-            leader_epoch: LeaderEpoch(0),
             isr,
-            elr: Vec::new(),
-            last_known_leader: None,
-            adding: Vec::new(),
-            removing: Vec::new(),
-            recovering: false,
-            why: String::new(),
-            partition_epoch: PartitionEpoch(0),
+            ..PartitionImage::assigned(Vec::new())
         };
         world.revision += 1;
         world.image.put_topic(topic(), world.revision, vec![state]);

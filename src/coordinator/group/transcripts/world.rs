@@ -14,7 +14,7 @@ use crate::coordinator::group::shard::{Group, GroupShard};
 use crate::coordinator::group::timers::TimerKey;
 use crate::coordinator::group::turn::{Now, Ticket, Turn};
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
-use crate::types::{BrokerId, LeaderEpoch, Millis, PartitionEpoch, TopicId, TopicName};
+use crate::types::{BrokerId, Millis, TopicId, TopicName};
 
 /// A shard and everything around it.
 pub(in crate::coordinator::group) struct World {
@@ -93,15 +93,8 @@ impl World {
             let partition = Arc::new(PartitionImage {
                 replicas: vec![BrokerId(1)],
                 leader: None,
-                leader_epoch: LeaderEpoch(0),
                 isr: Vec::new(),
-                elr: Vec::new(),
-                last_known_leader: None,
-                adding: Vec::new(),
-                removing: Vec::new(),
-                recovering: false,
-                why: String::new(),
-                partition_epoch: PartitionEpoch(0),
+                ..PartitionImage::assigned(Vec::new())
             });
             let partitions = vec![partition; *partitions];
             let topic_image = TopicImage {

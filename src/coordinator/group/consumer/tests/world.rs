@@ -12,7 +12,7 @@ use crate::coordinator::group::settings::{Bounded, GroupSettings};
 use crate::coordinator::group::shard::GroupShard;
 use crate::coordinator::group::turn::{Now, Ticket, Turn};
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
-use crate::types::{BrokerId, LeaderEpoch, Millis, PartitionEpoch, TopicId, TopicName};
+use crate::types::{BrokerId, Millis, TopicId, TopicName};
 
 /// The one group.
 pub(super) const GROUP: &str = "g";
@@ -66,15 +66,8 @@ impl World {
             let partition = Arc::new(PartitionImage {
                 replicas: vec![BrokerId(1)],
                 leader: None,
-                leader_epoch: LeaderEpoch(0),
                 isr: Vec::new(),
-                elr: Vec::new(),
-                last_known_leader: None,
-                adding: Vec::new(),
-                removing: Vec::new(),
-                recovering: false,
-                why: String::new(),
-                partition_epoch: PartitionEpoch(0),
+                ..PartitionImage::assigned(Vec::new())
             });
             let partitions = vec![partition; partitions];
             let mod_revision = self.image.revision;

@@ -17,7 +17,7 @@ use crate::coordinator::group::transcripts::world::subscription;
 use crate::coordinator::group::turn::{Now, Ticket, Turn};
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::protocol::error::ErrorCode;
-use crate::types::{BrokerId, LeaderEpoch, Millis, PartitionEpoch, TopicId, TopicName};
+use crate::types::{BrokerId, Millis, TopicId, TopicName};
 
 pub(super) struct World {
     pub(super) shard: GroupShard,
@@ -120,15 +120,8 @@ impl World {
         let partition = PartitionImage {
             replicas: vec![BrokerId(1)],
             leader: None,
-            leader_epoch: LeaderEpoch(0),
             isr: Vec::new(),
-            elr: Vec::new(),
-            last_known_leader: None,
-            adding: Vec::new(),
-            removing: Vec::new(),
-            recovering: false,
-            why: String::new(),
-            partition_epoch: PartitionEpoch(0),
+            ..PartitionImage::assigned(Vec::new())
         };
         let id = TopicId::new(Uuid::from_u128(self.image.topics.len() as u128 + 1)).unwrap();
         let name = TopicName::new(name).unwrap();
