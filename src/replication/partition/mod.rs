@@ -338,7 +338,8 @@ impl Partition {
 
     fn settle(&self) -> (u64, Step<Result<(), Unusable>>) {
         let serial = self.read_role().serial;
-        let followed = self.followed.swap(false, Ordering::AcqRel);
+        // Until the role has begun everybody waits for what the earlier one left: none of them may begin it before the others' wait ends.
+        let followed = self.followed.load(Ordering::Acquire);
         (serial, if followed { self.log.settled() } else { self.log.ready() })
     }
 
@@ -348,6 +349,8 @@ impl Partition {
         if state.serial != serial || self.serving.load(Ordering::Acquire) {
             return;
         }
+        // The caller waited for it; the next turns as a follower come after this, under the same lock.
+        self.followed.store(false, Ordering::Release);
         let epoch = state.role.epoch();
         if let Some((seen, now)) = self.rolled_back_to(epoch)
             && !self.accepts_rollback.load(Ordering::Acquire)
