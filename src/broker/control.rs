@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::Broker;
 use crate::controller::plan::{self, Errand, Task};
 use crate::metadata::PartitionOutcome;
-use crate::metadata::image::{ClusterImage, ReplicaEntry};
+use crate::metadata::image::ClusterImage;
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::replication::reassignment;
 use crate::telemetry::replication::{self as numbers, Won};
@@ -84,9 +84,8 @@ async fn round(
 /// What proves that this broker is the controller; `None` if it is not, or others may act as if it were dead: it resigns at once.
 fn proof(broker: &Broker, image: &ClusterImage) -> Option<Reliance> {
     let session = broker.metadata().session();
-    let me = ReplicaEntry { id: session.broker_id, epoch: session.broker_epoch };
     let acts = session.is_controller() && session.reachable && !broker.metadata().is_fenced();
-    acts.then(|| plan::proof(image, me)).flatten()
+    acts.then(|| plan::proof(image, broker.lifetime())).flatten()
 }
 
 /// The changes that are due and possible, at most one for each partition.

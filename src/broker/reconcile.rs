@@ -1,7 +1,6 @@
 //! From image to roles: opens the logs of partitions assigned to this broker, gives them the role that the image says, applies
 //! configuration, removes what was deleted. One task, images in order; it is the only writer of [`super::Partitions`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,11 +55,10 @@ struct Reconciler {
 impl Reconciler {
     /// Brings this broker from the last image to `image`. Topics whose entry did not change cost one pointer comparison.
     async fn carry_out(&mut self, image: &Arc<ClusterImage>) {
-        let session = self.broker.metadata().session();
-        let me = ReplicaEntry { id: session.broker_id, epoch: session.broker_epoch };
+        let me = self.broker.lifetime();
         // Who is registered and whose data is refuted decides about every led partition.
         let others_changed =
-            me != self.me || self.seen.intact != image.intact || !same_brokers(&self.seen, image);
+            me != self.me || self.seen.intact != image.intact || !self.seen.has_same_brokers(image);
         self.me = me;
         self.broker.fetchers().set_brokers(image, me);
         let defaults_changed = self.defaults_changed(image, me);
@@ -85,8 +83,7 @@ impl Reconciler {
                 }
             }
             let entity = ConfigEntity::Topic(topic.name.clone());
-            let config_changed =
-                defaults_changed || !same_entry(self.seen.config(&entity), image.config(&entity));
+            let config_changed = defaults_changed || !self.seen.has_same_config(image, &entity);
             if unchanged
                 && (config_changed || others_changed)
                 && let Some(held) = self.broker.partitions.topic_by_id(topic.id)
@@ -119,7 +116,7 @@ impl Reconciler {
     fn defaults_changed(&self, image: &ClusterImage, me: ReplicaEntry) -> bool {
         [ConfigEntity::ClusterDefault, ConfigEntity::Broker(me.id)]
             .iter()
-            .any(|entity| !same_entry(self.seen.config(entity), image.config(entity)))
+            .any(|entity| !self.seen.has_same_config(image, entity))
     }
 
     fn config_of(&self, image: &ClusterImage, topic: &TopicImage) -> Arc<TopicConfig> {
@@ -209,20 +206,6 @@ fn begin_in_background(partition: &Arc<Partition>) {
                 error!(partition = %name, %cause, "log cannot be recovered: the partition is offline here");
             }
         });
-    }
-}
-
-/// The same registrations, by identity: an entry that did not change is shared.
-fn same_brokers(a: &ClusterImage, b: &ClusterImage) -> bool {
-    a.brokers.len() == b.brokers.len()
-        && a.brokers.iter().zip(&b.brokers).all(|((a_id, a), (b_id, b))| a_id == b_id && Arc::ptr_eq(a, b))
-}
-
-fn same_entry(a: Option<&Arc<BTreeMap<String, String>>>, b: Option<&Arc<BTreeMap<String, String>>>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        _ => false,
     }
 }
 

@@ -219,6 +219,26 @@ impl ClusterImage {
         self.brokers.get(&entry.id).is_some_and(|live| live.epoch == entry.epoch)
     }
 
+    /// The same registrations with the same flags as in `other`.
+    #[must_use]
+    pub fn has_same_brokers(&self, other: &Self) -> bool {
+        let same = |(a, b): (&Arc<BrokerImage>, &Arc<BrokerImage>)| {
+            Arc::ptr_eq(a, b) || (a.id, a.epoch, a.mod_revision) == (b.id, b.epoch, b.mod_revision)
+        };
+        self.brokers.len() == other.brokers.len()
+            && self.brokers.values().zip(other.brokers.values()).all(same)
+    }
+
+    /// The same dynamic configuration of `entity` as in `other`, by identity: an entry that did not change is shared.
+    #[must_use]
+    pub fn has_same_config(&self, other: &Self, entity: &ConfigEntity) -> bool {
+        match (self.config(entity), other.config(entity)) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// The dynamic configuration of `entity`, if it has any.
     #[must_use]
     pub fn config(&self, entity: &ConfigEntity) -> Option<&Arc<BTreeMap<String, String>>> {

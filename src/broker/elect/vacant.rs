@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metadata::PartitionOutcome;
-use crate::metadata::image::{
-    BrokerImage, ClusterImage, ConfigEntity, PartitionImage, ReplicaEntry, TopicImage,
-};
+use crate::metadata::image::{ClusterImage, ConfigEntity, PartitionImage, ReplicaEntry, TopicImage};
 use crate::replication::election::{self, Ballot, ElectionRules};
-use crate::types::{BrokerId, LeaderEpoch, TopicId};
+use crate::types::{LeaderEpoch, TopicId};
 
 /// How long each better placed candidate is waited for.
 pub(super) const RANK_STEP: Duration = Duration::from_millis(400);
@@ -52,11 +50,10 @@ impl Vacancies {
     /// Takes a newer image, and this broker's lifetime by its own session.
     pub fn observe(&mut self, image: &Arc<ClusterImage>, me: ReplicaEntry, now: Duration) {
         let seen = std::mem::replace(&mut self.seen, Arc::clone(image));
-        let everywhere = self.me.replace(me) != Some(me)
-            || !same_brokers(&seen.brokers, &image.brokers)
-            || seen.intact != image.intact;
+        let everywhere =
+            self.me.replace(me) != Some(me) || !seen.has_same_brokers(image) || seen.intact != image.intact;
         let defaults = [ConfigEntity::ClusterDefault, ConfigEntity::Broker(me.id)];
-        let defaults_changed = defaults.iter().any(|entity| config_changed(&seen, image, entity));
+        let defaults_changed = defaults.iter().any(|entity| !seen.has_same_config(image, entity));
         self.vacant.retain(|id, _| image.topics.get(id).is_some_and(|topic| !topic.deleting));
         for topic in image.topics.values().filter(|topic| !topic.deleting) {
             let before = seen.topics.get(&topic.id);
@@ -65,7 +62,7 @@ impl Vacancies {
             }
             let again = defaults_changed
                 || (self.vacant.contains_key(&topic.id)
-                    && config_changed(&seen, image, &ConfigEntity::Topic(topic.name.clone())));
+                    && !seen.has_same_config(image, &ConfigEntity::Topic(topic.name.clone())));
             if again && let Some(vacant) = self.vacant.get_mut(&topic.id) {
                 vacant.values_mut().for_each(|vacancy| vacancy.look_at = Some(now));
             }
@@ -189,25 +186,6 @@ fn rank_delay(rank: usize) -> Duration {
 /// The longest pause after so many losses: 20 ms, doubling to 640 ms.
 fn conflict_pause(losses: u32) -> Duration {
     Duration::from_millis(10_u64 << losses.min(6))
-}
-
-/// Nothing that an election looks at changed.
-fn same_brokers(
-    before: &BTreeMap<BrokerId, Arc<BrokerImage>>,
-    now: &BTreeMap<BrokerId, Arc<BrokerImage>>,
-) -> bool {
-    let same = |(a, b): (&Arc<BrokerImage>, &Arc<BrokerImage>)| {
-        Arc::ptr_eq(a, b) || (a.id, a.epoch, a.mod_revision) == (b.id, b.epoch, b.mod_revision)
-    };
-    before.len() == now.len() && before.values().zip(now.values()).all(same)
-}
-
-fn config_changed(before: &ClusterImage, now: &ClusterImage, entity: &ConfigEntity) -> bool {
-    match (before.config(entity), now.config(entity)) {
-        (None, None) => false,
-        (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
-        _ => true,
-    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::metadata::MetadataError;
+use crate::metadata::image::BrokerImage;
 use crate::replication::election::Grounds;
-use crate::types::{BrokerEpoch, PartitionEpoch, TopicName};
+use crate::types::{BrokerEpoch, BrokerId, PartitionEpoch, TopicName};
 
 const NONE: [i32; 0] = [];
 const ME: ReplicaEntry = ReplicaEntry { id: BrokerId(2), epoch: BrokerEpoch(20) };
