@@ -31,14 +31,28 @@ fn takes_away(state: &PartitionImage, me: BrokerId, used: PartitionEpoch) -> boo
 /// Closes the partitions and deletes their logs. Waits for it: a replica may come back.
 pub async fn remove(broker: &Broker, partitions: Vec<Arc<Partition>>) {
     for partition in partitions {
-        partition.close();
-        match broker.log_dirs().delete_log(partition.log()).wait().await {
-            Ok(()) => info!(partition = %partition.name(), "replica was moved away: its log is removed"),
-            Err(cause) => {
-                error!(partition = %partition.name(), %cause, "log of a replica that was moved away cannot be removed");
-            }
+        if delete_log(broker, &partition).await {
+            info!(partition = %partition.name(), "replica was moved away: its log is removed");
         }
     }
+}
+
+/// Removes the logs of a deleted topic. Waits for it: a topic of the same name may be created next.
+pub async fn remove_topic(broker: &Broker, topic: &Topic) {
+    for partition in topic.partitions() {
+        delete_log(broker, partition).await;
+    }
+    info!(topic = %topic.name, id = %topic.id, "topic deleted: its logs are removed");
+}
+
+/// Closes the partition and deletes its log. Answers whether it is gone; if not, that was told.
+async fn delete_log(broker: &Broker, partition: &Partition) -> bool {
+    partition.close();
+    let deleted = broker.log_dirs().delete_log(partition.log()).wait().await;
+    if let Err(cause) = &deleted {
+        error!(partition = %partition.name(), %cause, "log of a replica that is not here any more cannot be removed");
+    }
+    deleted.is_ok()
 }
 
 /// At start: deletes logs on the disk of partitions that were moved away, and of topics whose deletion began, while this broker was

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{Broker, Topic, departed, groups};
 use crate::config::TopicConfig;
@@ -101,7 +101,7 @@ impl Reconciler {
         self.broker.partitions.change(put, &removed);
         groups::carry_out(&self.broker, image);
         for topic in &gone {
-            self.remove_logs(topic).await;
+            departed::remove_topic(&self.broker, topic).await;
         }
         departed::remove(&self.broker, moved_away).await;
         if self.seen.revision == 0 {
@@ -182,17 +182,6 @@ impl Reconciler {
             }
             self.broker.fetchers().look(partition, state);
         }
-    }
-
-    /// Removes the logs of a deleted topic. Waits for it: a topic of the same name may be created next.
-    async fn remove_logs(&self, topic: &Topic) {
-        for partition in topic.partitions() {
-            partition.close();
-            if let Err(cause) = self.broker.log_dirs.delete_log(partition.log()).wait().await {
-                error!(partition = %partition.name(), %cause, "log of a deleted topic cannot be removed");
-            }
-        }
-        info!(topic = %topic.name, id = %topic.id, "topic deleted: its logs are removed");
     }
 }
 
