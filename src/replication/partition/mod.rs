@@ -284,7 +284,7 @@ impl Partition {
         state.begin_with = (leads && !sole).then(|| applied.into());
         let serial = state.serial;
         drop(state);
-        if self.log.is_recovered() && !self.followed.load(Ordering::Acquire) {
+        if self.log.is_recovered() && self.is_settled() {
             self.begin(serial);
         }
         self.end_waits();
@@ -339,8 +339,12 @@ impl Partition {
     fn settle(&self) -> (u64, Step<Result<(), Unusable>>) {
         let serial = self.read_role().serial;
         // Until the role has begun everybody waits for what the earlier one left: none of them may begin it before the others' wait ends.
-        let followed = self.followed.load(Ordering::Acquire);
-        (serial, if followed { self.log.settled() } else { self.log.ready() })
+        (serial, if self.is_settled() { self.log.ready() } else { self.log.settled() })
+    }
+
+    /// Nothing of an earlier role is under way into the log or, where only what is synced counts (rule S5), to the disk.
+    fn is_settled(&self) -> bool {
+        !self.followed.load(Ordering::Acquire) && self.log.counting_end() == self.log.log_end_offset()
     }
 
     /// Begins the role `serial`, if it is still the present one.
