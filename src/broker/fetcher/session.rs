@@ -91,6 +91,12 @@ impl Session {
         self.epoch > 0 && !(self.changed.is_empty() && self.forgotten.is_empty())
     }
 
+    /// Nothing was asked yet: what comes meanwhile can only be said when the leader has given the session its id.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.sent == 0
+    }
+
     /// Asks for a partition, or for something else of it than before.
     pub fn put(&mut self, key: Key, asked: Asked) {
         if self.entries.get(&key).is_some_and(|entry| entry.asked == asked) {
@@ -225,7 +231,9 @@ mod tests {
 
     #[test]
     fn the_first_request_names_everything_and_later_ones_what_changed() {
+        assert!(Session::new(0, 100).is_new());
         let mut session = begun();
+        assert!(!session.is_new());
         let turn = session.request();
         assert_eq!((turn.id, turn.epoch, named(&turn)), (42, 1, vec![]));
         session.answer(42);

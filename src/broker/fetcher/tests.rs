@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use self::leader::{Fault, Leader};
 use self::replica::*;
 use super::Fetchers;
-use crate::config::TopicConfig;
+use crate::config::{ReplicationConfig, TopicConfig};
 use crate::log::ReadOptions;
 use crate::protocol::error::ErrorCode;
 use crate::types::{BrokerId, LeaderEpoch};
@@ -248,6 +248,26 @@ async fn a_partition_that_comes_does_not_wait_for_the_long_poll_of_others() {
     lead(&first.partitions[0], 1, &["the session goes on"]);
     equal(&first, &follower, 0).await;
     assert_eq!(served.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_leader_is_asked_more_and_more_seldom_and_at_once_when_there_is_something() {
+    let config = topic_config();
+    let (first, follower) = (Replica::new(0, 1, &config), Replica::new(ME, 1, &config));
+    let served = Leader::new(first.partitions.clone());
+    let socket = served.serve().await;
+    let (state, image) = (record(0, 1, &[0, ME]), image(&[(0, &socket.address)]));
+    first.take(&image, &state);
+    let fetchers = Fetchers::new(BrokerId(ME), ReplicationConfig { fetch_wait_max_ms: 1, ..keys() });
+    follow(&fetchers, &follower, &image, &state);
+    let waits = || served.waits.lock().unwrap().clone();
+    eventually("it is quiet", || waits().contains(&256)).await;
+    assert_eq!(waits()[0], 0, "the session is opened at once: partitions that come can be named in it");
+    assert!(waits().iter().all(|wait| *wait <= 5_000), "a part of the lag allowed: {:?}", waits());
+    let before = waits().len();
+    lead(&first.partitions[0], 1, &["something"]);
+    equal(&first, &follower, 0).await;
+    eventually("it is asked often again", || waits()[before..].contains(&1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long the next fetch waits for appends that wait for the disk, before it leaves without their partitions.
 const DISK_GRACE: Duration = Duration::from_millis(2);
+/// An idle leader is asked again after a part of `replica.lag.time.max.ms`: often enough to count as caught up.
+const QUIET_WAITS_IN_LAG: u32 = 6;
 /// Time between two looks at what changes without an answer: a log start moved by this broker's own retention.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -86,6 +88,8 @@ pub(super) struct Worker {
     pausing: BTreeSet<(Instant, Key)>,
     jobs: FuturesUnordered<Job>,
     session: Session,
+    /// Answers without anything new since the last one with something.
+    quiet: u32,
 }
 
 impl Worker {
@@ -101,6 +105,7 @@ impl Worker {
             pausing: BTreeSet::new(),
             jobs: FuturesUnordered::new(),
             session: Session::default(),
+            quiet: 0,
         }
     }
 
@@ -200,12 +205,12 @@ impl Worker {
     /// Fetches over `connection` until something ends it. Also says how many answers came.
     async fn converse(&mut self, mut connection: ReplicaConnection, address: &Arc<str>) -> (Ended, u64) {
         self.session = Session::new(self.session.id(), self.shared.keys.fetch_max_bytes);
+        self.quiet = 0;
         self.moved.extend(self.parts.keys());
         let mut answers = 0;
-        let mut sent_at = VecDeque::new();
+        // When the requests under way are given up.
+        let mut silent_at = VecDeque::new();
         let mut look_again = tokio::time::Instant::now() + LOOK_AGAIN;
-        let patience = self.shared.keys.socket_timeout
-            + Duration::from_millis(self.shared.keys.fetch_wait_max_ms.unsigned_abs().into());
         loop {
             self.take_news();
             if self.parts.is_empty() {
@@ -227,20 +232,22 @@ impl Worker {
                 _ => false,
             };
             if may_send {
-                let request = self.request();
+                let wait = self.wait();
+                let patience = self.shared.keys.socket_timeout + wait;
+                let request = self.request(wait);
                 match tokio::time::timeout(patience, connection.send(&request)).await {
-                    Ok(Ok(())) => sent_at.push_back(tokio::time::Instant::now()),
+                    Ok(Ok(())) => silent_at.push_back(tokio::time::Instant::now() + patience),
                     Ok(Err(error)) => return (Ended::Lost(error), answers),
                     Err(_) => return (Ended::Silent, answers),
                 }
             }
-            let silent_at = sent_at.front().map(|sent: &Instant| *sent + patience);
+            let next_silent = silent_at.front().copied();
             let next_pause = self.pausing.first().map(|(until, _)| *until);
-            let wake_at = [silent_at, next_pause].into_iter().flatten().fold(look_again, Instant::min);
+            let wake_at = [next_silent, next_pause].into_iter().flatten().fold(look_again, Instant::min);
             tokio::select! {
                 biased;
                 answer = connection.receive(), if connection.under_way() > 0 => {
-                    sent_at.pop_front();
+                    silent_at.pop_front();
                     match answer {
                         Err(error) => return (Ended::Lost(error), answers),
                         Ok(answer) if !answer.error.is_none() => return (Ended::Session(answer.error), answers),
@@ -256,7 +263,7 @@ impl Worker {
                 }
                 () = self.inbox.changed.notified() => {}
                 () = tokio::time::sleep_until(wake_at) => {
-                    if silent_at.is_some_and(|at| tokio::time::Instant::now() >= at) {
+                    if next_silent.is_some_and(|at| tokio::time::Instant::now() >= at) {
                         return (Ended::Silent, answers);
                     }
                 }
@@ -264,14 +271,28 @@ impl Worker {
         }
     }
 
-    fn request(&mut self) -> FetchRequest {
+    /// How long the next request may wait at the leader for something new: longer and longer while there is nothing, for each answer
+    /// costs both sides a look at every partition. Whatever comes ends the wait at once.
+    ///
+    /// The first request of a session does not wait: while the leader has not named the session, partitions that come cannot be asked for.
+    fn wait(&self) -> Duration {
+        if self.session.is_new() {
+            return Duration::ZERO;
+        }
+        let keys = &self.shared.keys;
+        let shortest = Duration::from_millis(u64::try_from(keys.fetch_wait_max_ms).unwrap_or(0));
+        let longest = shortest.max(keys.lag_max / QUIET_WAITS_IN_LAG);
+        shortest.saturating_mul(1 << self.quiet.min(16)).min(longest)
+    }
+
+    fn request(&mut self, wait: Duration) -> FetchRequest {
         let turn = self.session.request();
         let keys = &self.shared.keys;
         FetchRequest {
             cluster_id: None,
             replica_id: self.shared.me.get(),
             replica_epoch: self.shared.epoch().get(),
-            max_wait_ms: keys.fetch_wait_max_ms,
+            max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
             min_bytes: keys.fetch_min_bytes,
             max_bytes: keys.fetch_response_max_bytes,
             session_id: turn.id,
@@ -374,6 +395,7 @@ impl Worker {
 
     /// Takes one answer. What need not wait for a disk is done afterwards.
     fn take(&mut self, answer: FetchResponse) {
+        self.quiet = if answer.topics.is_empty() { self.quiet.saturating_add(1) } else { 0 };
         self.session.answer(answer.session_id);
         for topic in answer.topics {
             let Some(id) = TopicId::new(topic.id) else { continue };

@@ -41,6 +41,8 @@ pub struct Leader {
     /// Positions that were asked, by partition: where and with which epoch of the last record.
     pub asked: Mutex<Vec<(i32, i64, i32)>>,
     pub senders: Mutex<BTreeSet<(i32, i64)>>,
+    /// How long each request would wait, in ms.
+    pub waits: Mutex<Vec<i32>>,
     pub divergences: AtomicUsize,
     pub connections: AtomicUsize,
     /// Looks at every position that is asked.
@@ -70,6 +72,7 @@ impl Leader {
             faults: Mutex::default(),
             asked: Mutex::default(),
             senders: Mutex::default(),
+            waits: Mutex::default(),
             divergences: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             look: Mutex::default(),
@@ -134,6 +137,7 @@ impl Leader {
         let from =
             ReplicaEntry { id: BrokerId(request.replica_id), epoch: BrokerEpoch(request.replica_epoch) };
         self.senders.lock().unwrap().insert((from.id.get(), from.epoch.get()));
+        self.waits.lock().unwrap().push(request.max_wait_ms);
         let key = |id| TopicKey::Id(TopicId::new(id).unwrap());
         let epoch = |raw: i32| (raw >= 0).then_some(LeaderEpoch(raw));
         let wanted = request.topics.iter().flat_map(|topic| {
