@@ -60,10 +60,12 @@ sim-bugs: build-needs ## How soon the simulation finds each seeded bug (BUG=.. f
 
 cluster: build-needs etcd ## Three real brokers and a real etcd, killed, paused, cut off, stopped under load; one checker
 	@$(SETUP)/python.sh
+	@$(SETUP)/java.sh
 	$(RUN_CARGO_TEST) --test cluster
 
 chaos: build-needs etcd ## The same at random for as long as KETCD_CHAOS_{KILLS,PARTITIONS,PAUSES,OUTAGES,RECORDS,MINUTES,SEED} ask for
 	@$(SETUP)/python.sh
+	@$(SETUP)/java.sh
 	@KETCD_CHAOS_KILLS=$${KETCD_CHAOS_KILLS:-100} KETCD_CHAOS_PARTITIONS=$${KETCD_CHAOS_PARTITIONS:-40} \
 	KETCD_CHAOS_PAUSES=$${KETCD_CHAOS_PAUSES:-30} KETCD_CHAOS_OUTAGES=$${KETCD_CHAOS_OUTAGES:-10} \
 	KETCD_CHAOS_RECORDS=$${KETCD_CHAOS_RECORDS:-1000000} $(CARGO) test --release --test cluster -- --nocapture chaos

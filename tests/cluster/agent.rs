@@ -1,4 +1,4 @@
-//! The other family of clients: a process that writes its history to its standard output ([`crate::history`]).
+//! Clients that people use: processes that write their history to their standard output ([`crate::history`]).
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -9,24 +9,74 @@ use std::time::{Duration, Instant};
 use crate::etcd::peers;
 use crate::history::{Entry, History};
 
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/librdkafka.py");
+const LIBRDKAFKA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/librdkafka.py");
+
+/// Families of clients: each is an implementation of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// librdkafka, under Python: `librdkafka.py`.
+    Librdkafka,
+    /// Apache Kafka's own client: `Load.java`.
+    Java,
+}
+
+impl Family {
+    pub const ALL: [Self; 2] = [Self::Librdkafka, Self::Java];
+
+    /// The number of its first producer.
+    pub const fn first_producer(self) -> i64 {
+        match self {
+            Self::Librdkafka => 1_000,
+            Self::Java => 2_000,
+        }
+    }
+
+    /// How its program is started, or why it cannot be.
+    fn command(self) -> Result<Command, String> {
+        match self {
+            Self::Librdkafka => {
+                let python = peers().join("python/bin/python");
+                if !python.is_file() {
+                    return Err(format!("{} is not there: run tests/setup/python.sh", python.display()));
+                }
+                let mut command = Command::new(python);
+                command.arg(LIBRDKAFKA);
+                Ok(command)
+            }
+            Self::Java => {
+                let java = peers().join("java");
+                if !java.join("classes/Load.class").is_file() {
+                    return Err(format!("{} has no client: run tests/setup/java.sh", java.display()));
+                }
+                let mut command = Command::new("java");
+                let classes = format!("{0}/classes:{0}/lib/*", java.display());
+                command.args([
+                    "-Xmx192m",
+                    "-XX:+UseSerialGC",
+                    "-XX:TieredStopAtLevel=1",
+                    "-cp",
+                    &classes,
+                    "Load",
+                ]);
+                Ok(command)
+            }
+        }
+    }
+}
 
 /// A running client program; it ends with its standard input.
 pub struct Agent {
+    pub family: Family,
     child: Child,
     stdin: Option<ChildStdin>,
     done: Receiver<String>,
 }
 
 impl Agent {
-    /// Starts librdkafka with the arguments that its program documents, or says why it cannot.
-    pub fn start(arguments: &[&str], history: &Arc<History>) -> Result<Self, String> {
-        let python = peers().join("python/bin/python");
-        if !python.is_file() {
-            return Err(format!("{} is not there: run tests/setup/python.sh", python.display()));
-        }
-        let mut child = Command::new(python)
-            .arg(PROGRAM)
+    /// Starts a client with the arguments that its program documents, or says why it cannot.
+    pub fn start(family: Family, arguments: &[&str], history: &Arc<History>) -> Result<Self, String> {
+        let mut child = family
+            .command()?
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -45,7 +95,7 @@ impl Agent {
                 }
             }
         });
-        Ok(Self { child, stdin, done })
+        Ok(Self { family, child, stdin, done })
     }
 
     /// Sends a command.

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Family};
 use crate::checker::{self, FINAL, Report};
 use crate::cluster::{Cluster, PATIENCE};
 use crate::directory::{ANSWER_DEADLINE, Directory};
-use crate::history::{History, Op};
+use crate::history::{History, Op, State};
 use crate::producer::{Producer, Sending};
 use crate::reader::Reader;
 use crate::{replicas, skip};
@@ -20,8 +20,6 @@ use crate::{replicas, skip};
 pub const TOPIC: &str = "t";
 /// The number of the first producer that sends everything once.
 const FIRST_ONCE: i64 = 500;
-/// The numbers of librdkafka's producers.
-const FIRST_LIBRDKAFKA: i64 = 1_000;
 /// How many acknowledged sends show that a cluster makes progress (invariant I15).
 pub const PROGRESS: u64 = 100;
 /// How long replicas may take to be in sync again after the last fault (invariant I9).
@@ -37,8 +35,8 @@ pub struct Work {
     pub sending: Sending,
     /// Producers that send once, one for each of the first partitions.
     pub once: i32,
-    /// Records per second of librdkafka; 0: without it.
-    pub librdkafka: u32,
+    /// Records per second of each family of real clients; 0: without them.
+    pub clients: u32,
     pub configs: Vec<(&'static str, &'static str)>,
 }
 
@@ -50,7 +48,7 @@ impl Default for Work {
             producers: 1,
             sending: Sending::default(),
             once: 2,
-            librdkafka: 300,
+            clients: 200,
             configs: vec![("segment.bytes", "1048576"), ("retention.ms", "-1")],
         }
     }
@@ -64,7 +62,7 @@ pub struct Load {
     stop: Arc<AtomicBool>,
     senders: Vec<JoinHandle<()>>,
     readers: Vec<(i32, Arc<AtomicI64>, JoinHandle<bool>)>,
-    agent: Option<Agent>,
+    agents: Vec<Agent>,
 }
 
 /// A stretch of time in which acknowledgements are counted.
@@ -105,22 +103,22 @@ impl Load {
             let end = Arc::new(AtomicI64::new(-1));
             readers.push((partition, Arc::clone(&end), tokio::spawn(reader.run(end, PATIENCE))));
         }
-        let mut agent = None;
-        if work.librdkafka > 0 {
+        let mut agents = Vec::new();
+        for family in Family::ALL.into_iter().filter(|_| work.clients > 0) {
             let arguments = [
                 "all".to_owned(),
                 cluster.bootstraps().join(","),
                 TOPIC.to_owned(),
                 work.partitions.to_string(),
-                FIRST_LIBRDKAFKA.to_string(),
-                work.librdkafka.to_string(),
+                family.first_producer().to_string(),
+                work.clients.to_string(),
             ];
-            match Agent::start(&arguments.each_ref().map(String::as_str), &history) {
-                Ok(started) => agent = Some(started),
-                Err(why) => skip::skip(&format!("the second family of clients: {why}")),
+            match Agent::start(family, &arguments.each_ref().map(String::as_str), &history) {
+                Ok(started) => agents.push(started),
+                Err(why) => skip::skip(&format!("a family of clients, {family:?}: {why}")),
             }
         }
-        let load = Self { history, directory, work, stop, senders, readers, agent };
+        let load = Self { history, directory, work, stop, senders, readers, agents };
         load.progress(&load.window("everything flows")).await;
         load
     }
@@ -167,7 +165,7 @@ impl Load {
         }
     }
 
-    /// Ends the sending of those that are not librdkafka; everybody reads on.
+    /// Ends the sending of the raw clients; everybody reads on.
     pub async fn senders_stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for sender in self.senders.drain(..) {
@@ -192,12 +190,14 @@ impl Load {
         let whole = cluster.until_whole(TOPIC, WHOLE_WITHIN).await;
         let begun = Instant::now();
         self.senders_stop().await;
-        if let Some(mut agent) = self.agent.take() {
+        let mut agents = std::mem::take(&mut self.agents);
+        for agent in &mut agents {
             agent.tell("stop");
+        }
+        for agent in &mut agents {
             if !agent.done("stop", PATIENCE * 3).await {
-                self.fail("librdkafka does not stop".to_owned());
+                self.fail(format!("{:?} does not stop", agent.family));
             }
-            self.agent = Some(agent);
         }
         let ends = self.ends().await;
         for (partition, end, _) in &self.readers {
@@ -208,10 +208,13 @@ impl Load {
                 self.fail(format!("{partition} is not read to its end"));
             }
         }
-        if let Some(mut agent) = self.agent.take() {
+        for mut agent in agents {
+            if !self.took_part(agent.family) {
+                self.fail(format!("nothing of {:?} was acknowledged", agent.family));
+            }
             agent.tell(&format!("drain {}", serde_json::to_string(&ends).unwrap()));
             if !agent.done("drain", PATIENCE).await {
-                self.fail(format!("librdkafka does not read to the ends {ends:?}"));
+                self.fail(format!("{:?} does not read to the ends {ends:?}", agent.family));
             }
         }
         for (&partition, &end) in &ends {
@@ -232,6 +235,14 @@ impl Load {
         replicas::assert_identical(cluster, TOPIC, self.work.partitions).await;
         cluster.assert_etcd_is_tidy().await;
         report
+    }
+
+    fn took_part(&self, family: Family) -> bool {
+        let first = family.first_producer();
+        let producers = first..first + i64::from(self.work.partitions);
+        self.history.entries().iter().any(|entry| {
+            matches!(entry.op, Op::Send { state: State::Ok, producer, .. } if producers.contains(&producer))
+        })
     }
 
     /// What the checker is to report with the rest.

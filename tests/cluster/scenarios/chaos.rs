@@ -83,7 +83,7 @@ fn nothing_is_lost_in_any_of_it() {
 async fn run(options: Options, dose: Dose) {
     let Some(mut cluster) = cluster(options).await else { return };
     let sending = Sending { records: 20, pause: Duration::from_millis(20), ..Sending::default() };
-    let load = Load::start(&cluster, Work { sending, librdkafka: 200, ..Work::default() }).await;
+    let load = Load::start(&cluster, Work { sending, clients: 200, ..Work::default() }).await;
     let begun = Instant::now();
     let mut chance = Chance(dose.seed | 1);
     let mut count = Count::default();

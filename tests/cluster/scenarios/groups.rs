@@ -11,7 +11,7 @@ use ketcd::protocol::peer::messages::{FindCoordinatorRequest, GroupId, OffsetFet
 use ketcd::protocol::peer::{Peer, PeerError};
 
 use super::cluster;
-use crate::agent::Agent;
+use crate::agent::{Agent, Family};
 use crate::cluster::{Cluster, Options, PATIENCE};
 use crate::directory::{code, text};
 use crate::faults::{self, Count};
@@ -31,12 +31,13 @@ const OFFSET_FETCH_VERSION: i16 = 9;
 fn a_group_moves_with_its_coordinator() {
     turn::alone(|| async {
         let Some(mut cluster) = cluster(Options::default()).await else { return };
-        let work = Work { partitions: PARTITIONS, librdkafka: 0, ..Work::default() };
+        let work = Work { partitions: PARTITIONS, clients: 0, ..Work::default() };
         let mut load = Load::start(&cluster, work).await;
         let bootstrap = cluster.bootstraps().join(",");
         let mut members = Vec::new();
         for name in ["1", "2"] {
-            match Agent::start(&["group", &bootstrap, TOPIC, GROUP, name], &load.history) {
+            match Agent::start(Family::Librdkafka, &["group", &bootstrap, TOPIC, GROUP, name], &load.history)
+            {
                 Ok(member) => members.push(member),
                 Err(why) => return skip::skip(&why),
             }

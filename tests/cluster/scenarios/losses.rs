@@ -101,7 +101,7 @@ pub async fn divergence(bug: Option<&'static str>) {
 async fn quiet(bug: Option<&'static str>, producers: i64) -> Option<(Cluster, Load)> {
     let options = Options { bug, ..Options::default() };
     let cluster = cluster(options).await?;
-    let load = Load::start(&cluster, Work { producers, librdkafka: 0, once: 0, ..Work::default() }).await;
+    let load = Load::start(&cluster, Work { producers, clients: 0, once: 0, ..Work::default() }).await;
     Some((cluster, load))
 }
 

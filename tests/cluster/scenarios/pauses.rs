@@ -10,7 +10,7 @@ use crate::turn;
 fn a_pause_shorter_than_the_lease_moves_no_leader() {
     turn::alone(|| async {
         let Some(mut cluster) = cluster(Options::default()).await else { return };
-        let load = Load::start(&cluster, Work { librdkafka: 100, ..Work::default() }).await;
+        let load = Load::start(&cluster, Work { clients: 100, ..Work::default() }).await;
         let (leader, led) = faults::a_leader(&cluster).await;
         let before = cluster.view(TOPIC).await;
         faults::pause(&mut cluster, &load, leader, false, &mut Count::default()).await;

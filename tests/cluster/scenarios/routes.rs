@@ -23,7 +23,7 @@ fn a_leader_of_everything_that_no_follower_hears_waits_for_them() {
     turn::apart(|network| async {
         let options = Options { network: Some(network), ..Options::default() };
         let Some(mut cluster) = cluster(options).await else { return };
-        let load = Load::start(&cluster, Work { librdkafka: 100, ..Work::default() }).await;
+        let load = Load::start(&cluster, Work { clients: 100, ..Work::default() }).await;
         for id in [2, 3] {
             faults::stop(&mut cluster, &load, id, &mut Count::default()).await;
             cluster.until_whole(TOPIC, PATIENCE).await;
