@@ -8,14 +8,17 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Broker;
-use super::sessions::{FetchPartition, ResumeAt, TopicKey};
+use super::sessions::{FetchPartition, ResumeAt, SessionContext, TopicKey};
 use crate::log::{Read, ReadError, ReadOptions, Step};
 use crate::metadata::image::ReplicaEntry;
 use crate::replication::follower::{self, FetchFrom};
-use crate::replication::wait::Waiting;
+use crate::replication::wait::{News, Waiting};
 use crate::replication::{FetchWait, Partition, PartitionError};
 use crate::types::seeded::{Bug, seeded};
 use crate::types::{LeaderEpoch, Offset};
+
+/// All partitions of a follower are looked at so often while its lag would just be allowed.
+const LOOKS_IN_LAG: u32 = 6;
 
 /// Limits and wishes of a fetch.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,30 @@ pub struct PartitionData {
     pub cursor: Option<ResumeAt>,
 }
 
+impl Fetched {
+    /// High watermark and log start, if the partition was read.
+    #[must_use]
+    pub fn offsets(&self) -> Option<(Offset, Offset)> {
+        self.outcome.as_ref().ok().map(|data| (data.high_watermark, data.log_start_offset))
+    }
+
+    /// Something that the session was not told yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.asked.told != self.offsets()
+            || match &self.outcome {
+                Ok(data) => data.size_bytes > 0 || data.diverging.is_some(),
+                Err(_) => true,
+            }
+    }
+
+    /// There is something to read that found no room in the answer.
+    fn is_left_out(&self) -> bool {
+        let more = |data: &PartitionData| data.end.is_some_and(|end| end.get() > self.asked.fetch_offset);
+        self.outcome.as_ref().is_ok_and(|data| data.size_bytes == 0 && more(data))
+    }
+}
+
 /// Why a partition was not read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
@@ -96,13 +123,7 @@ pub async fn fetch(
     params: FetchParams,
     superseded: impl Future<Output = ()>,
 ) -> Vec<Fetched> {
-    let resolved: Vec<_> = partitions
-        .into_iter()
-        .map(|asked| {
-            let partition = find(broker, &asked);
-            (asked, partition)
-        })
-        .collect();
+    let resolved: Vec<Resolved> = partitions.into_iter().map(|asked| resolve(broker, asked)).collect();
     let (mut fetched, mut enough) = read_all(&resolved, params).await;
     if enough || params.max_wait.is_zero() {
         return fetched;
@@ -132,6 +153,63 @@ pub async fn fetch(
     }
 }
 
+/// Reads what is new in a session of `follower`, which names `named`, and waits for it if there is nothing. Empty when the next request of
+/// the session comes first.
+///
+/// Cost: one lookup and one read for each partition that is named or has news; for all of them every [`LOOKS_IN_LAG`]th part of
+/// `replica.lag.time.max.ms`, so that a follower that has everything counts as caught up.
+pub async fn fetch_in_session(
+    broker: &Broker,
+    session: &SessionContext,
+    mut named: Vec<(TopicKey, i32)>,
+    follower: ReplicaEntry,
+    params: FetchParams,
+) -> Vec<Fetched> {
+    let Some(turn) = session.turn() else { return Vec::new() };
+    let news = turn.news();
+    let at_least_every = broker.broker_config().replication.lag_max / LOOKS_IN_LAG;
+    let deadline = tokio::time::sleep(params.max_wait);
+    let superseded = session.superseded();
+    tokio::pin!(deadline, superseded);
+    let mut is_over = params.max_wait.is_zero();
+    loop {
+        let now = broker.clock().elapsed();
+        let Some(asked) = turn.to_look_at(&named, follower, now, at_least_every) else { return Vec::new() };
+        named.clear();
+        let (fetched, enough) = look(broker, &news, asked, params).await;
+        if enough || is_over {
+            return fetched;
+        }
+        tokio::select! {
+            biased;
+            () = news.woken() => {}
+            () = &mut superseded => return Vec::new(),
+            () = &mut deadline => is_over = true,
+        }
+    }
+}
+
+/// Reads `asked`, from now on watched by the session. What is new stays news: whether the follower takes it says its next request.
+async fn look(
+    broker: &Broker,
+    news: &Arc<News>,
+    asked: Vec<FetchPartition>,
+    params: FetchParams,
+) -> (Vec<Fetched>, bool) {
+    let resolved: Vec<Resolved> = asked.into_iter().map(|asked| resolve(broker, asked)).collect();
+    partitions(&resolved).for_each(|partition| partition.watch(news));
+    let (fetched, enough) = read_all(&resolved, params).await;
+    let tell = |one: &Fetched| {
+        if let TopicKey::Id(topic) = one.asked.topic {
+            news.tell((topic, one.asked.index), false);
+        }
+    };
+    // In the order of the next look: who found no room comes first.
+    fetched.iter().filter(|one| one.is_left_out()).for_each(tell);
+    fetched.iter().filter(|one| one.is_new()).for_each(tell);
+    (fetched, enough && !resolved.is_empty())
+}
+
 fn lacking_bytes(fetched: &[Fetched], params: FetchParams) -> i64 {
     let have: usize =
         fetched.iter().filter_map(|one| one.outcome.as_ref().ok()).map(|data| data.size_bytes).sum();
@@ -139,6 +217,11 @@ fn lacking_bytes(fetched: &[Fetched], params: FetchParams) -> i64 {
 }
 
 type Resolved = (FetchPartition, Result<Arc<Partition>, FetchError>);
+
+fn resolve(broker: &Broker, asked: FetchPartition) -> Resolved {
+    let partition = find(broker, &asked);
+    (asked, partition)
+}
 
 fn find(broker: &Broker, asked: &FetchPartition) -> Result<Arc<Partition>, FetchError> {
     let topic = match &asked.topic {

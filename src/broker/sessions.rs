@@ -3,14 +3,19 @@
 //! A session also remembers, per partition, where in which segment the last read ended, so that a sequential consumer needs no index
 //! look-up. Sessions are bounded by `max.incremental.fetch.session.cache.slots`; when all are taken, one that was not used for
 //! [`EVICTABLE_AFTER`] gives way, else the client is told to fetch without a session (id 0).
+//!
+//! A follower's session is told by its partitions when they are to be looked at ([`News`]), so that its fetches cost as much as there is
+//! new and not as much as there are partitions. All are looked at now and then ([`Turn::to_look_at`]): what was caught up stays so.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::log::ReadCursor;
+use crate::metadata::image::ReplicaEntry;
+use crate::replication::wait::News;
 use crate::types::{LeaderEpoch, Offset, TopicId, random};
 
 /// An unused session may be evicted after this time (`min.incremental.fetch.session.eviction.ms` of Kafka).
@@ -66,6 +71,10 @@ pub struct Session {
     places: HashMap<(TopicKey, i32), usize>,
     /// Where serving starts, so that a busy partition does not starve those behind it.
     start: usize,
+    /// What a follower's partitions tell.
+    news: Arc<News>,
+    /// When all partitions were looked at last, and for which lifetime of the follower.
+    looked_at: Option<(Duration, ReplicaEntry)>,
 }
 
 impl Session {
@@ -157,29 +166,39 @@ pub enum SessionContext {
     /// No session: answer every partition, session id 0.
     Sessionless,
     /// The first fetch of a session: answer every partition, and tell the id.
-    Full(i32, Arc<Mutex<Session>>),
+    Full(Turn),
     /// A later fetch: answer only partitions with something new.
-    Incremental(i32, Arc<Mutex<Session>>),
+    Incremental(Turn),
 }
 
 impl SessionContext {
     /// The id that the answer carries.
     #[must_use]
-    pub const fn id(&self) -> i32 {
+    pub fn id(&self) -> i32 {
+        self.turn().map_or(0, |turn| turn.id)
+    }
+
+    /// The request's place in its session, if there is one.
+    #[must_use]
+    pub const fn turn(&self) -> Option<&Turn> {
         match self {
-            Self::Sessionless => 0,
-            Self::Full(id, _) | Self::Incremental(id, _) => *id,
+            Self::Sessionless => None,
+            Self::Full(turn) | Self::Incremental(turn) => Some(turn),
         }
     }
 
-    /// Ends when the client has sent the next request of the session: it wants the answer to this one now. Ask before any other
-    /// request of the session is begun.
+    /// All that a request asks for which names `named`, in serving order.
+    #[must_use]
+    pub fn partitions(&self, named: Vec<FetchPartition>) -> Vec<FetchPartition> {
+        match self {
+            Self::Sessionless | Self::Full(_) => named,
+            Self::Incremental(turn) => turn.session().in_order(),
+        }
+    }
+
+    /// Ends when the client has sent the next request of the session: it wants the answer to this one now.
     pub fn superseded(&self) -> impl Future<Output = ()> + Send + use<> {
-        let next = self.session().map(|session| {
-            let next = session.lock().unwrap_or_else(PoisonError::into_inner).epoch.subscribe();
-            let expected = *next.borrow();
-            (next, expected)
-        });
+        let next = self.turn().map(|turn| (turn.session().epoch.subscribe(), turn.epoch));
         async move {
             if let Some((mut next, expected)) = next
                 && next.wait_for(|epoch| *epoch != expected).await.is_ok()
@@ -189,13 +208,70 @@ impl SessionContext {
             std::future::pending().await
         }
     }
+}
 
-    /// The session, if there is one.
+/// A request in its session.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    id: i32,
+    session: Arc<Mutex<Session>>,
+    /// What the session's epoch is until the next request.
+    epoch: i32,
+}
+
+impl Turn {
+    /// The session.
+    pub fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session, unless the next request has come: then it is the next one's.
+    fn session_of_this_turn(&self) -> Option<MutexGuard<'_, Session>> {
+        Some(self.session()).filter(|session| *session.epoch.borrow() == self.epoch)
+    }
+
+    /// What the session's partitions tell.
     #[must_use]
-    pub const fn session(&self) -> Option<&Arc<Mutex<Session>>> {
-        match self {
-            Self::Sessionless => None,
-            Self::Full(_, session) | Self::Incremental(_, session) => Some(session),
+    pub fn news(&self) -> Arc<News> {
+        Arc::clone(&self.session().news)
+    }
+
+    /// What a fetch of `follower` is to look at: partitions with news, then those that it names; all of them if that was not done for
+    /// `at_least_every`. `None` if the next request has come: it looks.
+    #[must_use]
+    pub fn to_look_at(
+        &self,
+        named: &[(TopicKey, i32)],
+        follower: ReplicaEntry,
+        now: Duration,
+        at_least_every: Duration,
+    ) -> Option<Vec<FetchPartition>> {
+        let mut session = self.session_of_this_turn()?;
+        let told = session.news.take();
+        let is_due =
+            |(at, by): (Duration, ReplicaEntry)| by != follower || now.saturating_sub(at) >= at_least_every;
+        if session.looked_at.is_none_or(is_due) {
+            session.looked_at = Some((now, follower));
+            return Some(session.in_order());
+        }
+        let told = told.into_iter().map(|(topic, index)| (TopicKey::Id(topic), index));
+        let mut seen = HashSet::new();
+        let places = told.chain(named.iter().cloned()).filter_map(|key| session.places.get(&key).copied());
+        let partitions = places.filter(|place| seen.insert(*place));
+        Some(partitions.filter_map(|place| session.partitions.get(place).cloned()).collect())
+    }
+
+    /// Remembers what the answer to this request tells of a partition, and where its read ended. Once the next request has come the
+    /// client may take no notice of it: then it is told again.
+    pub fn answered(
+        &self,
+        asked: &FetchPartition,
+        told: Option<(Offset, Offset)>,
+        cursor: Option<ResumeAt>,
+        had_data: bool,
+    ) {
+        if let Some(mut session) = self.session_of_this_turn() {
+            session.answered(&asked.topic, asked.index, told, cursor, had_data);
         }
     }
 }
@@ -224,8 +300,8 @@ impl FetchSessions {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Finds how a request is served and which partitions it asks for, in serving order. `wanted` and `forgotten` are as the request
-    /// lists them; `now` is time since boot.
+    /// Finds how a request is served, and gives `wanted` back. `wanted` and `forgotten` are as the request lists them; `now` is time since
+    /// boot.
     ///
     /// # Errors
     /// [`SessionError`] when the client must begin anew.
@@ -248,7 +324,7 @@ impl FetchSessions {
             let id = new_id(&slots);
             let session = Arc::new(Mutex::new(session));
             slots.insert(id, Slot { session: Arc::clone(&session), last_used: now });
-            return Ok((SessionContext::Full(id, session), wanted));
+            return Ok((SessionContext::Full(Turn { id, session, epoch: 1 }), wanted));
         }
         let slot = slots.get_mut(&request.id).ok_or(SessionError::NotFound(request.id))?;
         slot.last_used = now;
@@ -262,14 +338,14 @@ impl FetchSessions {
         if session.uses_ids != request.uses_ids {
             return Err(SessionError::TopicIds);
         }
-        session.epoch.send_replace(expected.checked_add(1).unwrap_or(1));
+        let epoch = expected.checked_add(1).unwrap_or(1);
+        session.epoch.send_replace(epoch);
         for (topic, index) in forgotten {
             session.remove(topic, *index);
         }
-        wanted.into_iter().for_each(|partition| session.put(partition));
-        let partitions = session.in_order();
+        wanted.iter().cloned().for_each(|partition| session.put(partition));
         drop(session);
-        Ok((SessionContext::Incremental(request.id, shared), partitions))
+        Ok((SessionContext::Incremental(Turn { id: request.id, session: shared, epoch }), wanted))
     }
 }
 
@@ -299,6 +375,7 @@ fn new_id(slots: &BTreeMap<i32, Slot>) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{BrokerEpoch, BrokerId};
 
     fn wanted(index: i32, fetch_offset: i64) -> FetchPartition {
         FetchPartition {
@@ -328,16 +405,17 @@ mod tests {
             sessions.begin(request(0, 0), vec![wanted(0, 5), wanted(1, 6)], &[], Duration::ZERO).unwrap();
         let id = context.id();
         assert_ne!(id, 0);
-        let (context, partitions) =
+        let (context, named) =
             sessions.begin(request(id, 1), vec![wanted(1, 9)], &[], Duration::ZERO).unwrap();
-        assert!(matches!(context, SessionContext::Incremental(same, _) if same == id));
+        assert!(matches!(&context, SessionContext::Incremental(turn) if turn.id == id));
+        let partitions = context.partitions(named);
         assert_eq!(
             partitions.iter().map(|p| (p.index, p.fetch_offset)).collect::<Vec<_>>(),
             [(0, 5), (1, 9)]
         );
         let forgotten = [(TopicKey::Name("t".to_owned()), 0)];
-        let (_, partitions) = sessions.begin(request(id, 2), vec![], &forgotten, Duration::ZERO).unwrap();
-        assert_eq!(indexes(&partitions), [1]);
+        let (context, _) = sessions.begin(request(id, 2), vec![], &forgotten, Duration::ZERO).unwrap();
+        assert_eq!(indexes(&context.partitions(vec![])), [1]);
     }
 
     #[test]
@@ -369,10 +447,9 @@ mod tests {
         let sessions = FetchSessions::new(1);
         let all = vec![wanted(0, 0), wanted(1, 0), wanted(2, 0)];
         let (context, _) = sessions.begin(request(0, 0), all, &[], Duration::ZERO).unwrap();
-        let session = context.session().unwrap();
-        session.lock().unwrap().answered(&TopicKey::Name("t".to_owned()), 0, None, None, true);
-        let (_, partitions) = sessions.begin(request(context.id(), 1), vec![], &[], Duration::ZERO).unwrap();
-        assert_eq!(indexes(&partitions), [1, 2, 0]);
+        context.turn().unwrap().answered(&wanted(0, 0), None, None, true);
+        let (context, _) = sessions.begin(request(context.id(), 1), vec![], &[], Duration::ZERO).unwrap();
+        assert_eq!(indexes(&context.partitions(vec![])), [1, 2, 0]);
     }
 
     #[test]
@@ -383,5 +460,60 @@ mod tests {
             sessions.begin(request(context.id(), -1), vec![wanted(0, 0)], &[], Duration::ZERO).unwrap();
         assert_eq!(ended.id(), 0);
         assert_eq!(sessions.count(), 0);
+    }
+
+    const EVERY: Duration = Duration::from_secs(5);
+
+    fn follower(epoch: i64) -> ReplicaEntry {
+        ReplicaEntry { id: BrokerId(2), epoch: BrokerEpoch(epoch) }
+    }
+
+    fn by_id(index: i32) -> FetchPartition {
+        FetchPartition { topic: TopicKey::Id(topic()), ..wanted(index, 0) }
+    }
+
+    fn topic() -> TopicId {
+        TopicId::new(uuid::Uuid::from_u128(7)).unwrap()
+    }
+
+    #[test]
+    fn a_follower_looks_at_what_is_told_or_named_and_now_and_then_at_everything() {
+        let sessions = FetchSessions::new(1);
+        let open = SessionRequest { id: 0, epoch: 0, uses_ids: true };
+        let all = (0..4).map(by_id).collect();
+        let (context, _) = sessions.begin(open, all, &[], Duration::ZERO).unwrap();
+        let look = |context: &SessionContext, named: &[i32], epoch: i64, at: u64| {
+            let named: Vec<_> = named.iter().map(|index| (TopicKey::Id(topic()), *index)).collect();
+            let now = Duration::from_millis(at);
+            let found = context.turn().unwrap().to_look_at(&named, follower(epoch), now, EVERY);
+            found.map(|partitions| indexes(&partitions))
+        };
+        assert_eq!(look(&context, &[], 9, 0), Some(vec![0, 1, 2, 3]), "the first time");
+        assert_eq!(look(&context, &[], 9, 10), Some(vec![]));
+        let news = context.turn().unwrap().news();
+        for index in [2, 1, 7] {
+            news.tell((topic(), index), false);
+        }
+        assert_eq!(look(&context, &[3, 2], 9, 20), Some(vec![2, 1, 3]), "7 is none of its partitions");
+        assert_eq!(look(&context, &[], 9, 30), Some(vec![]), "taken");
+        assert_eq!(look(&context, &[], 9, 5_000), Some(vec![0, 1, 2, 3]), "time has passed");
+        assert_eq!(look(&context, &[], 10, 5_010), Some(vec![0, 1, 2, 3]), "another lifetime");
+        news.tell((topic(), 1), true);
+        let next = SessionRequest { id: context.id(), epoch: 1, uses_ids: true };
+        let (later, _) = sessions.begin(next, vec![], &[], Duration::ZERO).unwrap();
+        assert_eq!(look(&context, &[0], 10, 5_020), None, "the next request looks");
+        assert_eq!(look(&later, &[], 10, 5_020), Some(vec![1]));
+    }
+
+    #[test]
+    fn what_is_answered_after_the_next_request_came_is_not_taken_for_told() {
+        let sessions = FetchSessions::new(1);
+        let (context, _) = sessions.begin(request(0, 0), vec![wanted(0, 0)], &[], Duration::ZERO).unwrap();
+        let (later, _) = sessions.begin(request(context.id(), 1), vec![], &[], Duration::ZERO).unwrap();
+        let told = Some((Offset::ZERO, Offset::ZERO));
+        context.turn().unwrap().answered(&wanted(0, 0), told, None, false);
+        assert_eq!(later.partitions(vec![])[0].told, None);
+        later.turn().unwrap().answered(&wanted(0, 0), told, None, false);
+        assert_eq!(later.partitions(vec![])[0].told, told);
     }
 }

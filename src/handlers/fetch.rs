@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use super::produce::node_endpoints;
 use super::reply::{CloseReason, Reply, Response};
 use super::wire::{leader_epoch, text};
 use crate::broker::fetch::{self, FetchError, FetchParams, Fetched, PartitionData};
-use crate::broker::sessions::{FetchPartition, ResumeAt, SessionContext, SessionRequest, TopicKey};
+use crate::broker::sessions::{FetchPartition, SessionContext, SessionRequest, TopicKey};
 use crate::log::ReadError;
 use crate::metadata::image::ReplicaEntry;
 use crate::protocol::fetch_body::{
@@ -55,18 +54,31 @@ impl RawApi for Fetch {
             context.broker.clock().elapsed(),
         );
         let context = context.clone();
-        let (session, partitions) = match begun {
+        let (session, named) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 let body = FetchBody { error: errors::of_session(error), ..FetchBody::default() };
                 return Reply::Now(encode(&context, &body));
             }
         };
-        let superseded = session.superseded();
-        Reply::Later(Box::pin(async move {
-            let fetched = fetch::fetch(&context.broker, partitions, asked.params, superseded).await;
-            encode(&context, &respond(&context, &session, fetched, asked.params))
-        }))
+        let of_follower =
+            asked.params.follower.filter(|_| asked.session.uses_ids && session.turn().is_some());
+        match of_follower {
+            Some(follower) => Reply::Later(Box::pin(async move {
+                let named = named.into_iter().map(|partition| (partition.topic, partition.index)).collect();
+                let fetched =
+                    fetch::fetch_in_session(&context.broker, &session, named, follower, asked.params).await;
+                encode(&context, &respond(&context, &session, fetched, asked.params))
+            })),
+            None => {
+                let partitions = session.partitions(named);
+                let superseded = session.superseded();
+                Reply::Later(Box::pin(async move {
+                    let fetched = fetch::fetch(&context.broker, partitions, asked.params, superseded).await;
+                    encode(&context, &respond(&context, &session, fetched, asked.params))
+                }))
+            }
+        }
     }
 }
 
@@ -142,11 +154,11 @@ fn respond(
     let mut leaders = Vec::new();
     let mut bytes = 0;
     for one in fetched {
-        let told = one.outcome.as_ref().ok().map(|data| (data.high_watermark, data.log_start_offset));
-        let new = is_new(&one, told);
-        let size = one.outcome.as_ref().map_or(0, |data| data.size_bytes);
-        let cursor = one.outcome.as_ref().ok().and_then(|data| data.cursor);
-        remember(session, &one.asked, told, cursor, size > 0);
+        let new = one.is_new();
+        let (size, cursor) = one.outcome.as_ref().map_or((0, None), |data| (data.size_bytes, data.cursor));
+        if let Some(turn) = session.turn() {
+            turn.answered(&one.asked, one.offsets(), cursor, size > 0);
+        }
         if matches!(session, SessionContext::Incremental(..)) && !new {
             continue;
         }
@@ -165,27 +177,6 @@ fn respond(
         topics,
         node_endpoints: node_endpoints(context, &leaders),
         ..FetchBody::default()
-    }
-}
-
-fn is_new(one: &Fetched, told: Option<(Offset, Offset)>) -> bool {
-    one.asked.told != told
-        || match &one.outcome {
-            Ok(data) => data.size_bytes > 0 || data.diverging.is_some(),
-            Err(_) => true,
-        }
-}
-
-fn remember(
-    session: &SessionContext,
-    asked: &FetchPartition,
-    told: Option<(Offset, Offset)>,
-    cursor: Option<ResumeAt>,
-    had_data: bool,
-) {
-    if let Some(session) = session.session() {
-        let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-        session.answered(&asked.topic, asked.index, told, cursor, had_data);
     }
 }
 

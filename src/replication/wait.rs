@@ -3,12 +3,20 @@
 //! A [`FetchWait`] counts the bytes that its request still lacks. Each append to a partition where it is registered takes away what
 //! became readable; at zero it wakes its task. Register first, then look again: data that comes between the look and the
 //! registration would otherwise be missed.
+//!
+//! A follower's fetch session waits for thousands of partitions all the time. It registers its [`News`] once with each and is told which
+//! ones to look at (as epoll tells of files): a fetch costs as many looks as there are partitions with something new.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
+
+use crate::types::TopicId;
 
 /// One parked request. Wakes when enough bytes became readable, or when something it watches changed its role.
 #[derive(Debug)]
@@ -111,6 +119,71 @@ impl Waiters {
     }
 }
 
+/// Partitions of one fetch session that are to be looked at, in the order in which they were told, each once.
+#[derive(Debug, Default)]
+pub struct News {
+    told: Mutex<Told>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    order: Vec<(TopicId, i32)>,
+    known: HashSet<(TopicId, i32)>,
+}
+
+impl News {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A partition is to be looked at; with `wake` at once, else when somebody looks anyway.
+    pub fn tell(&self, partition: (TopicId, i32), wake: bool) {
+        let mut told = self.told();
+        if told.known.insert(partition) {
+            told.order.push(partition);
+        }
+        drop(told);
+        if wake {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes what was told. What is told from here on is seen by the next call: take first, then look.
+    #[must_use]
+    pub fn take(&self) -> Vec<(TopicId, i32)> {
+        std::mem::take(&mut *self.told()).order
+    }
+
+    /// Waits until something was told that is not to wait. May return without any: take, look, wait again.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+/// The fetch sessions that watch one partition.
+#[derive(Debug, Default)]
+pub struct Watchers(Mutex<Vec<Weak<News>>>);
+
+impl Watchers {
+    /// `news` is told of this partition from here on, until it ends. Cost: linear in the sessions that watch, one for each follower.
+    pub fn add(&self, news: &Arc<News>) {
+        let mut watching = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watching.iter().any(|other| Weak::as_ptr(other) == Arc::as_ptr(news)) {
+            watching.retain(|other| other.strong_count() > 0);
+            watching.push(Arc::downgrade(news));
+        }
+    }
+
+    /// Tells every session that `partition` is to be looked at, with `wake` at once.
+    pub fn tell(&self, partition: (TopicId, i32), wake: bool) {
+        let watching = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for news in watching.iter().filter_map(Weak::upgrade) {
+            news.tell(partition, wake);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +219,34 @@ mod tests {
         waiters.remove(&wait);
         waiters.add(5);
         assert!(!wait.is_over());
+    }
+
+    fn key(index: i32) -> (TopicId, i32) {
+        (TopicId::new(uuid::Uuid::from_u128(7)).unwrap(), index)
+    }
+
+    #[tokio::test]
+    async fn a_session_is_told_of_each_partition_once_and_woken_for_those_that_do_not_wait() {
+        let (watchers, news) = (Watchers::default(), Arc::new(News::default()));
+        watchers.add(&news);
+        watchers.add(&news);
+        watchers.tell(key(3), false);
+        watchers.tell(key(1), false);
+        watchers.tell(key(3), false);
+        assert!(futures_util::poll!(std::pin::pin!(news.woken())).is_pending());
+        assert_eq!(news.take(), [key(3), key(1)]);
+        watchers.tell(key(3), true);
+        news.woken().await;
+        assert_eq!((news.take(), news.take()), (vec![key(3)], vec![]));
+    }
+
+    #[test]
+    fn a_session_that_ended_is_told_nothing_and_gives_its_place_up() {
+        let watchers = Watchers::default();
+        for _ in 0..5 {
+            watchers.add(&Arc::new(News::default()));
+        }
+        watchers.tell(key(0), true);
+        assert_eq!(watchers.0.lock().unwrap().len(), 1);
     }
 }

@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 use ketcd::protocol::peer::Peer;
 use ketcd::protocol::peer::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ketcd::protocol::peer::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use ketcd::protocol::peer::messages::fetch_request::{FetchPartition, ReplicaState};
 use ketcd::protocol::peer::messages::metadata_request::MetadataRequestTopic;
-use ketcd::protocol::peer::messages::{CreateTopicsRequest, DeleteRecordsRequest, MetadataRequest};
+use ketcd::protocol::peer::messages::{
+    CreateTopicsRequest, DeleteRecordsRequest, FetchResponse, MetadataRequest,
+};
 use tempfile::TempDir;
 
 use crate::fixture::{
-    DEADLINE, OwnBroker, batch, connect, eventually, fetch, fresh_name, named, produce, text,
+    DEADLINE, OwnBroker, batch, connect, eventually, fetch, fetch_partition, fetch_request, fresh_name,
+    named, produce, text,
 };
 
 struct Two {
@@ -234,5 +238,67 @@ async fn deleted_records_are_deleted_on_the_follower_too() {
             .then_some(())
     })
     .await;
+    two.stop().await;
+}
+
+/// What the follower of [`Two`] would be told: partition, high watermark and values.
+fn told(answer: &FetchResponse) -> Vec<(i32, i64, Vec<String>)> {
+    assert_eq!(answer.error_code, 0, "{answer:?}");
+    let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let told = partitions.map(|it| {
+        assert_eq!(it.error_code, 0, "{it:?}");
+        (it.partition_index, it.high_watermark, values(it.records.as_ref()))
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_followers_session_is_told_what_is_new_until_it_says_that_it_has_it() {
+    let mut two = Two::start().await;
+    let topic = two.topic(3, &[("min.insync.replicas", "1")]).await;
+    two.all_in_sync(&topic, 3).await;
+    two.stop_second().await;
+    eventually("the first broker leads alone", async || {
+        two.leaders(&topic).await.values().all(|(leader, _, isr)| (*leader, *isr) == (0, 1)).then_some(())
+    })
+    .await;
+    let asked = MetadataRequestTopic::default().with_name(Some(named(&topic)));
+    let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+    let (mut peer, mut producer) = (connect(&two.first.address).await, connect(&two.first.address).await);
+    let id = peer.call_at(&request, 12).await.unwrap().topics[0].topic_id;
+    // As broker 1 would fetch, were it there.
+    let ask = |partitions: Vec<FetchPartition>, session: i32, epoch: i32, wait: i32| {
+        let state = ReplicaState::default().with_replica_id(1.into()).with_replica_epoch(1);
+        let mut request = fetch_request("", partitions).with_replica_state(state);
+        request.topics[0].topic_id = id;
+        request.topics.retain(|topic| !topic.partitions.is_empty());
+        request.with_session_id(session).with_session_epoch(epoch).with_max_wait_ms(wait)
+    };
+    // Longer than any answer is waited for.
+    const LONG: i32 = 600_000;
+    let all = (0..3).map(|index| fetch_partition(index, 0)).collect();
+    let answer = peer.call_at(&ask(all, 0, 0, 0), 15).await.unwrap();
+    assert_eq!(told(&answer), [(0, 0, vec![]), (1, 0, vec![]), (2, 0, vec![])]);
+    let session = answer.session_id;
+    let mut next = 0;
+    let mut ask = |partitions: Vec<FetchPartition>, wait: i32| {
+        next += 1;
+        ask(partitions, session, next, wait)
+    };
+    for (number, value) in ["a", "b"].into_iter().enumerate() {
+        let offset = i64::try_from(number).unwrap();
+        let waiting = ask(vec![], LONG);
+        let (answer, _) = tokio::join!(peer.call_at(&waiting, 15), async {
+            try_produce(&mut producer, &topic, 2, value).await.unwrap()
+        });
+        let news = vec![(2, offset + 1, vec![value.to_owned()])];
+        assert_eq!(told(&answer.unwrap()), news, "the one that has something, and at once");
+        let answer = peer.call_at(&ask(vec![], LONG), 15).await.unwrap();
+        assert_eq!(told(&answer), news, "it did not say that it has it");
+        let answer = peer.call_at(&ask(vec![fetch_partition(2, offset + 1)], 0), 15).await.unwrap();
+        assert_eq!(told(&answer), [(2, offset + 1, vec![])], "a new place is answered");
+        assert_eq!(told(&peer.call_at(&ask(vec![], 0), 15).await.unwrap()), []);
+    }
+    two.start_second().await;
     two.stop().await;
 }

@@ -33,6 +33,7 @@ impl Partition {
         self.advance(leader);
         drop(core);
         self.follower_waiters.add(bytes);
+        self.tell_followers(true);
     }
 
     /// Moves the high watermark as far as the rules allow. Under the core's lock, so that it never goes back.
@@ -50,6 +51,8 @@ impl Partition {
             self.uncommitted_bytes.load(Ordering::Acquire)
         };
         self.waiters.add(bytes.max(1));
+        // A follower that waits hears of it with the next answer.
+        self.tell_followers(false);
     }
 
     /// Appends record batches as leader, and waits for the acknowledgement that `acks` asks for.

@@ -14,7 +14,7 @@ pub use error::PartitionError;
 use super::attention::Attention;
 use super::follower::EpochLog;
 use super::leader::{Leader, Rules};
-use super::wait::{FetchWait, Waiters};
+use super::wait::{FetchWait, News, Waiters, Watchers};
 use crate::log::{AppendInfo, Log, Read, ReadError, ReadOptions, Step, Unusable};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
 use crate::types::seeded::{Bug, seeded};
@@ -95,8 +95,10 @@ pub struct Partition {
     sole: AtomicBool,
     /// Wait for what is committed.
     waiters: Waiters,
-    /// Wait for what is appended: followers.
+    /// Wait for what is appended: followers without a session.
     follower_waiters: Waiters,
+    /// Followers' sessions.
+    watchers: Watchers,
     /// Bytes appended that the waiters for what is committed were not told of.
     uncommitted_bytes: AtomicI64,
     /// etcd may have gone back in time: an operator says so (rule E13).
@@ -169,6 +171,7 @@ impl Partition {
                 sole: AtomicBool::new(false),
                 waiters: Waiters::default(),
                 follower_waiters: Waiters::default(),
+                watchers: Watchers::default(),
                 uncommitted_bytes: AtomicI64::new(0),
                 accepts_rollback: AtomicBool::new(false),
                 serving: AtomicBool::new(false),
@@ -303,6 +306,8 @@ impl Partition {
             self.advance(leader);
             drop(core);
             self.call_attention();
+            // Who did not count under the last image may count now.
+            self.tell_followers(true);
         }
     }
 
@@ -448,10 +453,21 @@ impl Partition {
         self.waiters(follower).remove(wait);
     }
 
+    /// Tells a follower's session, from here on, when this partition is to be looked at: after an append, a new high watermark, a change
+    /// of the role or of the image.
+    pub fn watch(&self, news: &Arc<News>) {
+        self.watchers.add(news);
+    }
+
+    fn tell_followers(&self, wake: bool) {
+        self.watchers.tell((self.topic_id, self.name.partition), wake);
+    }
+
     /// Ends every wait here.
     pub fn end_waits(&self) {
         self.waiters.end_all();
         self.follower_waiters.end_all();
+        self.tell_followers(true);
     }
 
     /// Steps down for good: the topic is deleted or the broker stops.

@@ -163,7 +163,10 @@ impl Leader {
             Bytes::from(response.encode_frame(version, correlation_id).concat())
         };
         let (session, partitions) = match begun {
-            Ok(begun) => begun,
+            Ok((session, named)) => {
+                let partitions = session.partitions(named);
+                (session, partitions)
+            }
             Err(_) => {
                 let refused =
                     FetchResponse { error: ErrorCode::FetchSessionIdNotFound, ..FetchResponse::default() };
@@ -214,13 +217,10 @@ impl Leader {
             let one = self.answer_one(from, asked).await;
             let told = Offset::new(one.high_watermark).zip(Offset::new(one.log_start_offset));
             let is_new = !one.error.is_none() || one.diverging_epoch.is_some() || !one.records.is_empty();
-            let before = {
-                let mut session = session.session().unwrap().lock().unwrap();
-                let held = session.in_order();
-                let held = held.iter().find(|it| it.index == asked.index).and_then(|it| it.told);
-                session.answered(&asked.topic, asked.index, told, None, !one.records.is_empty());
-                held
-            };
+            let turn = session.turn().unwrap();
+            let held = turn.session().in_order();
+            let before = held.iter().find(|it| it.index == asked.index).and_then(|it| it.told);
+            turn.answered(asked, told, None, !one.records.is_empty());
             if is_new || before != told {
                 answers.push(one);
             }
