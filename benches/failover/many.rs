@@ -38,7 +38,8 @@ pub async fn idle(partitions: i32) -> Vec<Mark> {
     let cluster = Cluster::start(Options::default()).await.expect("a cluster");
     create(&cluster, partitions).await;
     cluster.until_whole(TOPIC, PATIENCE * 2).await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // Until followers have found out that nothing happens (a sixth of `replica.lag.time.max.ms`, in doubling steps).
+    tokio::time::sleep(Duration::from_secs(20)).await;
     let pids: Vec<u32> = cluster.nodes.values().map(|node| node.pid()).collect();
     let before: Vec<f64> = pids.iter().map(|&pid| cpu_seconds(pid)).collect();
     let begun = Instant::now();
