@@ -189,7 +189,10 @@ class Load {
             underWay.incrementAndGet();
             producer.send(new ProducerRecord<>(topic, partition, null, value), (metadata, failure) -> {
                 underWay.decrementAndGet();
-                if (failure == null) {
+                if (failure == null && !metadata.hasOffset()) {
+                    // DUPLICATE_SEQUENCE_NUMBER: it is there, and the broker has forgotten where.
+                    write(send("ok", partition, number, 1));
+                } else if (failure == null) {
                     synchronized (acked) {
                         acked.computeIfAbsent(partition, each -> new ArrayList<>())
                             .add(new Place(metadata.offset(), first + partition, number));

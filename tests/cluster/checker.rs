@@ -104,6 +104,8 @@ struct Partition {
     last: BTreeMap<i64, Value>,
     /// Sends that were acknowledged.
     acked: Vec<Run>,
+    /// Values that were acknowledged without a word on where: librdkafka takes the ack of a later batch for that of the ones before.
+    acked_somewhere: Vec<Value>,
 }
 
 /// What is known of one producer.
@@ -133,7 +135,8 @@ pub fn check(entries: &[Entry]) -> Report {
     sends(entries, &mut report, &mut partitions, &mut producers);
     let seen = polls(entries, &mut report, &mut partitions);
     told(entries, &mut report);
-    for (&number, partition) in &partitions {
+    for (&number, partition) in &mut partitions {
+        find_places(number, partition, &mut report);
         values(number, partition, &producers, &mut report);
         acks(number, partition, &mut report);
         for ((client, _), seen) in seen.iter().filter(|((_, of), _)| *of == number) {
@@ -168,13 +171,14 @@ fn sends(
                         report.acked_ops += 1;
                         report.acked_records += count.unsigned_abs();
                         let partition = partitions.entry(*partition).or_default();
-                        let Some(offset) = *offset else {
-                            report
-                                .add(Class::ClientError, format!("{}: an ack without offset", entry.client));
-                            continue;
-                        };
-                        let run = Run { offset, producer: *producer, first: *first, count: *count };
-                        partition.acked.push(run);
+                        let (producer, first, count) = (*producer, *first, *count);
+                        match *offset {
+                            Some(offset) => partition.acked.push(Run { offset, producer, first, count }),
+                            None => {
+                                let values = (first..first + count).map(|number| (producer, number));
+                                partition.acked_somewhere.extend(values);
+                            }
+                        }
                     }
                 }
             }
@@ -327,6 +331,21 @@ fn values(number: i32, partition: &Partition, producers: &HashMap<i64, Producer>
             );
         }
         *highest = count.max(*highest);
+    }
+}
+
+/// What was acknowledged somewhere is there, and from here on acknowledged there.
+fn find_places(number: i32, partition: &mut Partition, report: &mut Report) {
+    let places: HashMap<Value, i64> =
+        partition.last.iter().map(|(&offset, &value)| (value, offset)).collect();
+    for value in std::mem::take(&mut partition.acked_somewhere) {
+        match places.get(&value) {
+            Some(&offset) => {
+                let (producer, first) = value;
+                partition.acked.push(Run { offset, producer, first, count: 1 });
+            }
+            None => report.add(Class::LostWrite, format!("{number}: {value:?}, acknowledged somewhere")),
+        }
     }
 }
 

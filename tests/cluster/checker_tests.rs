@@ -59,6 +59,16 @@ fn a_record_that_is_gone_at_the_end_is_a_lost_write() {
 }
 
 #[test]
+fn a_record_that_was_acknowledged_without_its_offset_must_be_there_too() {
+    let mut entries = good();
+    entries[4] = send(State::Ok, 10, 5, None);
+    assert!(check(&entries).violations.is_empty());
+    entries.pop();
+    only(&entries, Class::LostWrite);
+    assert_eq!(check(&entries).lost(), 5);
+}
+
+#[test]
 fn a_record_of_a_failed_send_is_g1a() {
     let mut entries = good();
     entries.extend([

@@ -109,7 +109,10 @@ class Sender:
     def delivered(self, error, message):
         partition = message.partition()
         producer, number = (int(part) for part in message.value().split(b"/")[:2])
-        if error is None:
+        if error is None and message.offset() is None:
+            # The ack of a later batch stands for this one's, which was lost with its connection.
+            self.send("ok", partition, number, 1)
+        elif error is None:
             self.acked.setdefault(partition, []).append((message.offset(), producer, number))
         else:
             note(self.client, "error", why=f"delivery to {partition}: {error}")
