@@ -166,16 +166,17 @@ pub async fn cut_off(cluster: &mut Cluster, load: &Load, id: i32, cut: Cut, coun
         eprintln!("{name}, leader of {}: others lead after {took:?}", led.len());
         load.progress(&load.window(&name)).await;
     } else {
+        // By who leads in that very view: a broker that was cut off before may have told of leaders that had changed.
         let shows = |view: &View| {
-            view.partitions.iter().all(|(number, known)| {
-                if led.contains(number) { known.isr == [id] } else { !known.isr.contains(&id) }
-            })
+            view.partitions
+                .values()
+                .all(|known| if known.leader == id { known.isr == [id] } else { !known.isr.contains(&id) })
         };
         let (view, took) =
             cluster.until(TOPIC, &format!("in-sync replicas show {name}"), ELECTED_WITHIN, shows).await;
+        let (led, others): (Vec<i32>, Vec<i32>) =
+            view.partitions.keys().partition(|number| view.partitions[number].leader == id);
         eprintln!("{name}, leader of {}: in-sync replicas show it after {took:?}", led.len());
-        let others: Vec<i32> =
-            view.partitions.keys().copied().filter(|number| !led.contains(number)).collect();
         if !others.is_empty() {
             load.progress(&load.window_of(&name, others)).await;
         }
