@@ -35,7 +35,9 @@ async fn create(cluster: &Cluster, partitions: i32) -> f64 {
 
 /// What brokers with this many partitions, each with three replicas, use when nothing happens.
 pub async fn idle(partitions: i32) -> Vec<Mark> {
-    let cluster = Cluster::start(Options::default()).await.expect("a cluster");
+    // As it is by default: how long a follower may lag says how often all partitions are looked at.
+    let settings = vec!["replica.lag.time.max.ms=30000".to_owned()];
+    let cluster = Cluster::start(Options { settings, ..Options::default() }).await.expect("a cluster");
     create(&cluster, partitions).await;
     cluster.until_whole(TOPIC, PATIENCE * 2).await;
     // Until followers have found out that nothing happens (a sixth of `replica.lag.time.max.ms`, in doubling steps).

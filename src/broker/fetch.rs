@@ -153,15 +153,14 @@ pub async fn fetch(
     }
 }
 
-/// Reads what is new in a session of `follower`, which names `named`, and waits for it if there is nothing. Empty when the next request of
-/// the session comes first.
+/// Reads what is new in a session of `follower`, and waits for it if there is nothing. Empty when the next request of the session comes
+/// first.
 ///
 /// Cost: one lookup and one read for each partition that is named or has news; for all of them every [`LOOKS_IN_LAG`]th part of
 /// `replica.lag.time.max.ms`, so that a follower that has everything counts as caught up.
 pub async fn fetch_in_session(
     broker: &Broker,
     session: &SessionContext,
-    mut named: Vec<(TopicKey, i32)>,
     follower: ReplicaEntry,
     params: FetchParams,
 ) -> Vec<Fetched> {
@@ -174,16 +173,18 @@ pub async fn fetch_in_session(
     let mut is_over = params.max_wait.is_zero();
     loop {
         let now = broker.clock().elapsed();
-        let Some(asked) = turn.to_look_at(&named, follower, now, at_least_every) else { return Vec::new() };
-        named.clear();
+        let Some(asked) = turn.to_look_at(follower, now, at_least_every) else {
+            news.pass_on();
+            return Vec::new();
+        };
         let (fetched, enough) = look(broker, &news, asked, params).await;
         if enough || is_over {
             return fetched;
         }
         tokio::select! {
             biased;
-            () = news.woken() => {}
             () = &mut superseded => return Vec::new(),
+            () = news.woken() => {}
             () = &mut deadline => is_over = true,
         }
     }

@@ -7,7 +7,7 @@
 //! A follower's session is told by its partitions when they are to be looked at ([`News`]), so that its fetches cost as much as there is
 //! new and not as much as there are partitions. All are looked at now and then ([`Turn::to_look_at`]): what was caught up stays so.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -139,6 +139,8 @@ pub struct SessionRequest {
     pub epoch: i32,
     /// Partitions are named by id.
     pub uses_ids: bool,
+    /// A follower's, which looks at its partitions when they have news ([`Turn::to_look_at`]).
+    pub follower: bool,
 }
 
 /// Why a session cannot go on (KIP-227).
@@ -236,12 +238,11 @@ impl Turn {
         Arc::clone(&self.session().news)
     }
 
-    /// What a fetch of `follower` is to look at: partitions with news, then those that it names; all of them if that was not done for
+    /// What a fetch of `follower` is to look at: partitions that were named or have news; all of them if that was not done for
     /// `at_least_every`. `None` if the next request has come: it looks.
     #[must_use]
     pub fn to_look_at(
         &self,
-        named: &[(TopicKey, i32)],
         follower: ReplicaEntry,
         now: Duration,
         at_least_every: Duration,
@@ -254,11 +255,9 @@ impl Turn {
             session.looked_at = Some((now, follower));
             return Some(session.in_order());
         }
-        let told = told.into_iter().map(|(topic, index)| (TopicKey::Id(topic), index));
-        let mut seen = HashSet::new();
-        let places = told.chain(named.iter().cloned()).filter_map(|key| session.places.get(&key).copied());
-        let partitions = places.filter(|place| seen.insert(*place));
-        Some(partitions.filter_map(|place| session.partitions.get(place).cloned()).collect())
+        let places =
+            told.into_iter().filter_map(|(topic, index)| session.places.get(&(TopicKey::Id(topic), index)));
+        Some(places.filter_map(|place| session.partitions.get(*place).cloned()).collect())
     }
 
     /// Remembers what the answer to this request tells of a partition, and where its read ended. Once the next request has come the
@@ -343,7 +342,13 @@ impl FetchSessions {
         for (topic, index) in forgotten {
             session.remove(topic, *index);
         }
-        wanted.iter().cloned().for_each(|partition| session.put(partition));
+        for partition in &wanted {
+            session.put(partition.clone());
+            // Not left to this request: the next one may come before it has looked.
+            if let (TopicKey::Id(topic), true) = (&partition.topic, request.follower) {
+                session.news.tell((*topic, partition.index), false);
+            }
+        }
         drop(session);
         Ok((SessionContext::Incremental(Turn { id: request.id, session: shared, epoch }), wanted))
     }
@@ -391,7 +396,7 @@ mod tests {
     }
 
     fn request(id: i32, epoch: i32) -> SessionRequest {
-        SessionRequest { id, epoch, uses_ids: false }
+        SessionRequest { id, epoch, uses_ids: false, follower: false }
     }
 
     fn indexes(partitions: &[FetchPartition]) -> Vec<i32> {
@@ -428,7 +433,7 @@ mod tests {
             sessions.begin(request(context.id(), 2), vec![], &[], now).unwrap_err(),
             SessionError::InvalidEpoch { got: 2, expected: 1 }
         );
-        let by_id = SessionRequest { id: context.id(), epoch: 1, uses_ids: true };
+        let by_id = SessionRequest { uses_ids: true, ..request(context.id(), 1) };
         assert_eq!(sessions.begin(by_id, vec![], &[], now).unwrap_err(), SessionError::TopicIds);
     }
 
@@ -479,30 +484,31 @@ mod tests {
     #[test]
     fn a_follower_looks_at_what_is_told_or_named_and_now_and_then_at_everything() {
         let sessions = FetchSessions::new(1);
-        let open = SessionRequest { id: 0, epoch: 0, uses_ids: true };
-        let all = (0..4).map(by_id).collect();
-        let (context, _) = sessions.begin(open, all, &[], Duration::ZERO).unwrap();
-        let look = |context: &SessionContext, named: &[i32], epoch: i64, at: u64| {
-            let named: Vec<_> = named.iter().map(|index| (TopicKey::Id(topic()), *index)).collect();
-            let now = Duration::from_millis(at);
-            let found = context.turn().unwrap().to_look_at(&named, follower(epoch), now, EVERY);
+        let asks = |id, epoch, named: &[i32]| {
+            let request = SessionRequest { id, epoch, uses_ids: true, follower: true };
+            let named = named.iter().map(|index| by_id(*index)).collect();
+            sessions.begin(request, named, &[], Duration::ZERO).unwrap().0
+        };
+        let look = |context: &SessionContext, epoch: i64, at: u64| {
+            let found = context.turn().unwrap().to_look_at(follower(epoch), Duration::from_millis(at), EVERY);
             found.map(|partitions| indexes(&partitions))
         };
-        assert_eq!(look(&context, &[], 9, 0), Some(vec![0, 1, 2, 3]), "the first time");
-        assert_eq!(look(&context, &[], 9, 10), Some(vec![]));
+        let context = asks(0, 0, &[0, 1, 2, 3]);
+        assert_eq!(look(&context, 9, 0), Some(vec![0, 1, 2, 3]), "the first time");
+        assert_eq!(look(&context, 9, 10), Some(vec![]));
         let news = context.turn().unwrap().news();
         for index in [2, 1, 7] {
             news.tell((topic(), index), false);
         }
-        assert_eq!(look(&context, &[3, 2], 9, 20), Some(vec![2, 1, 3]), "7 is none of its partitions");
-        assert_eq!(look(&context, &[], 9, 30), Some(vec![]), "taken");
-        assert_eq!(look(&context, &[], 9, 5_000), Some(vec![0, 1, 2, 3]), "time has passed");
-        assert_eq!(look(&context, &[], 10, 5_010), Some(vec![0, 1, 2, 3]), "another lifetime");
+        assert_eq!(look(&context, 9, 20), Some(vec![2, 1]), "7 is none of its partitions");
+        assert_eq!(look(&context, 9, 30), Some(vec![]), "taken");
+        assert_eq!(look(&context, 9, 5_000), Some(vec![0, 1, 2, 3]), "time has passed");
+        assert_eq!(look(&context, 10, 5_010), Some(vec![0, 1, 2, 3]), "another lifetime");
         news.tell((topic(), 1), true);
-        let next = SessionRequest { id: context.id(), epoch: 1, uses_ids: true };
-        let (later, _) = sessions.begin(next, vec![], &[], Duration::ZERO).unwrap();
-        assert_eq!(look(&context, &[0], 10, 5_020), None, "the next request looks");
-        assert_eq!(look(&later, &[], 10, 5_020), Some(vec![1]));
+        let second = asks(context.id(), 1, &[3]);
+        let third = asks(context.id(), 2, &[4]);
+        assert_eq!([&context, &second].map(|earlier| look(earlier, 10, 5_020)), [None, None]);
+        assert_eq!(look(&third, 10, 5_020), Some(vec![1, 3, 4]), "with what the requests before it named");
     }
 
     #[test]

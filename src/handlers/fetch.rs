@@ -65,9 +65,8 @@ impl RawApi for Fetch {
             asked.params.follower.filter(|_| asked.session.uses_ids && session.turn().is_some());
         match of_follower {
             Some(follower) => Reply::Later(Box::pin(async move {
-                let named = named.into_iter().map(|partition| (partition.topic, partition.index)).collect();
                 let fetched =
-                    fetch::fetch_in_session(&context.broker, &session, named, follower, asked.params).await;
+                    fetch::fetch_in_session(&context.broker, &session, follower, asked.params).await;
                 encode(&context, &respond(&context, &session, fetched, asked.params))
             })),
             None => {
@@ -134,7 +133,12 @@ impl Asked {
             }),
         };
         Self {
-            session: SessionRequest { id: request.session_id, epoch: request.session_epoch, uses_ids },
+            session: SessionRequest {
+                id: request.session_id,
+                epoch: request.session_epoch,
+                uses_ids,
+                follower: uses_ids && params.follower.is_some(),
+            },
             partitions,
             forgotten,
             params,

@@ -155,9 +155,14 @@ impl News {
         std::mem::take(&mut *self.told()).order
     }
 
-    /// Waits until something was told that is not to wait. May return without any: take, look, wait again.
+    /// Waits until something was told that is not to wait. May return without any: take, look, wait again. Wakes one of those who wait.
     pub async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// Has another one wake in the place of who was woken and does not look.
+    pub fn pass_on(&self) {
+        self.wake.notify_one();
     }
 }
 
@@ -236,6 +241,8 @@ mod tests {
         assert!(futures_util::poll!(std::pin::pin!(news.woken())).is_pending());
         assert_eq!(news.take(), [key(3), key(1)]);
         watchers.tell(key(3), true);
+        news.woken().await;
+        news.pass_on();
         news.woken().await;
         assert_eq!((news.take(), news.take()), (vec![key(3)], vec![]));
     }

@@ -139,15 +139,15 @@ impl Leader {
         self.senders.lock().unwrap().insert((from.id.get(), from.epoch.get()));
         self.waits.lock().unwrap().push(request.max_wait_ms);
         let key = |id| TopicKey::Id(TopicId::new(id).unwrap());
-        let epoch = |raw: i32| (raw >= 0).then_some(LeaderEpoch(raw));
+        let leader_epoch = |raw: i32| (raw >= 0).then_some(LeaderEpoch(raw));
         let wanted = request.topics.iter().flat_map(|topic| {
             topic.partitions.iter().map(|it| FetchPartition {
                 topic: key(topic.id),
                 index: it.index,
                 fetch_offset: it.fetch_offset,
                 max_bytes: it.max_bytes,
-                current_leader_epoch: epoch(it.current_leader_epoch),
-                last_fetched_epoch: epoch(it.last_fetched_epoch),
+                current_leader_epoch: leader_epoch(it.current_leader_epoch),
+                last_fetched_epoch: leader_epoch(it.last_fetched_epoch),
                 cursor: None,
                 told: None,
             })
@@ -157,7 +157,8 @@ impl Leader {
             .iter()
             .flat_map(|topic| topic.partitions.iter().map(|index| (key(topic.id), *index)))
             .collect();
-        let session = SessionRequest { id: request.session_id, epoch: request.session_epoch, uses_ids: true };
+        let (id, epoch) = (request.session_id, request.session_epoch);
+        let session = SessionRequest { id, epoch, uses_ids: true, follower: false };
         let begun = self.sessions.begin(session, wanted.collect(), &forgotten, Duration::ZERO);
         let frame = move |response: &FetchResponse| {
             Bytes::from(response.encode_frame(version, correlation_id).concat())
