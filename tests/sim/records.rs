@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::etcd::Etcd;
 use super::keys;
+use crate::broker::rollback::PASSED_OVER;
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record};
 use crate::replication::members::effective_min_isr;
@@ -41,7 +42,9 @@ pub fn breach(
     let refuted = |entry: &ReplicaEntry| is_refuted(etcd, *entry);
     let has = |entries: &[ReplicaEntry], id| entries.iter().any(|entry| entry.id == id);
     let moved = new.leader_epoch != old.leader_epoch;
-    if moved && new.leader_epoch.get() != old.leader_epoch.get() + 1 {
+    let grown = new.leader_epoch.get() - old.leader_epoch.get();
+    // Where etcd went back in time and that was accepted, forgotten epochs are passed over (rule E13).
+    if moved && grown != 1 && (etcd.generation == 0 || grown != 1 + PASSED_OVER) {
         return Some(format!("leader epoch {} follows {} (rule E1)", new.leader_epoch, old.leader_epoch));
     }
     if !moved && new.leader != old.leader {

@@ -2,12 +2,16 @@
 
 use super::clients::State;
 use super::controller::Wish;
+use super::etcd::Request;
+use super::keys;
 use super::message::{ClientKind, ClientRequest};
 use super::node::Loss;
 use super::process::{Topic, election_of};
 use super::random::Random;
 use super::stopping::Stop;
 use super::world::{Event, Net, Rates, World};
+use crate::metadata::keys::Key;
+use crate::metadata::txn::Operation;
 use crate::types::{BrokerId, LeaderEpoch};
 
 /// How a seed's faults are made.
@@ -28,6 +32,8 @@ pub struct Chaos {
     partitions: i32,
     /// Weight of each fault.
     weights: [u64; FAULTS.len()],
+    /// An operator moves replicas while their leader changes the ISR.
+    meddles: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +84,8 @@ const FAULTS: [Fault; 19] = [
 /// The world of a seed, before anything goes wrong.
 pub fn world_of(seed: u64) -> World {
     let mut random = Random::new(seed);
+    // What came later has numbers of its own: the other seeds tell the stories that they told.
+    let mut apart = Random::new(!seed);
     let brokers = if random.chance(15) {
         2
     } else if random.chance(8) {
@@ -143,7 +151,12 @@ pub fn world_of(seed: u64) -> World {
         away_max,
         partitions,
         weights,
+        meddles: apart.chance(15),
     });
+    if apart.chance(7) {
+        let from = world.now + apart.between(50, 700);
+        world.goes_back(from, from + apart.between(50, 1_200));
+    }
     world.at(world.now, Event::Chaos);
     world.at(world.now, Event::Operate);
     world
@@ -372,22 +385,54 @@ impl World {
             }
             Fault::Preferred => self.wish(&Wish::Balance, None),
             Fault::Reassign => {
-                let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
-                let count = if self.random.chance(30) { 2 } else { rf.min(brokers.len()) };
-                let mut shuffled = brokers;
-                for at in (1..shuffled.len()).rev() {
-                    let with = usize::try_from(self.random.below(at as u64 + 1)).unwrap();
-                    shuffled.swap(at, with);
-                }
-                shuffled.truncate(count);
-                let wish = if self.random.chance(15) {
-                    Wish::Cancel(partition)
-                } else {
-                    Wish::Reassign(partition, shuffled)
-                };
+                let wish = self.some_move(partition);
                 self.wish(&wish, Some(target));
             }
             _ => {}
         }
+    }
+
+    /// Other replicas for a partition.
+    fn some_move(&mut self, partition: i32) -> Wish {
+        let mut shuffled: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
+        let count = if self.random.chance(30) { 2 } else { rf.min(shuffled.len()) };
+        for at in (1..shuffled.len()).rev() {
+            let with = usize::try_from(self.random.below(at as u64 + 1)).unwrap();
+            shuffled.swap(at, with);
+        }
+        shuffled.truncate(count);
+        if self.random.chance(15) { Wish::Cancel(partition) } else { Wish::Reassign(partition, shuffled) }
+    }
+
+    /// The partition whose record a request changes, if somebody else is to be faster (N15).
+    pub fn is_meddled_with(&mut self, request: &Request) -> Option<i32> {
+        self.chaos.as_ref().filter(|chaos| chaos.meddles)?;
+        let Request::Txn(txn) = request else { return None };
+        let partition = txn.operations.iter().find_map(|operation| match operation {
+            Operation::Put { key, .. } => match keys().parse(key) {
+                Ok(Key::Partition(_, partition)) => Some(partition),
+                _ => None,
+            },
+            Operation::DeleteRange { .. } => None,
+        })?;
+        self.random.chance(35).then_some(partition)
+    }
+
+    /// An operator moves the replicas of a partition, by another broker than `node`, right now.
+    pub fn meddle(&mut self, node: BrokerId, partition: i32) {
+        let others: Vec<BrokerId> = self
+            .nodes
+            .values()
+            .filter(|other| other.id != node && !other.paused && other.process.is_some())
+            .map(|other| other.id)
+            .collect();
+        if others.is_empty() {
+            return;
+        }
+        let by = self.random.pick(&others);
+        let wish = self.some_move(partition);
+        self.wish(&wish, Some(by));
+        self.act(by, None, |process, _, context| process.poll(context));
     }
 }

@@ -13,7 +13,7 @@
 use super::checker::Checker;
 use super::clients::State;
 use super::message::{ClientAnswer, ClientKind, ClientRequest, Refusal};
-use super::node::Loss;
+use super::node::{Loss, Node};
 use super::process::{Process, Topic};
 use super::replica::Replica;
 use super::stopping::Stop;
@@ -124,6 +124,7 @@ impl World {
         let ids: Vec<BrokerId> = self.nodes.keys().copied().collect();
         for id in ids {
             self.resume(id);
+            self.heal_the_past(id);
             if self.nodes[&id].process.as_ref().is_some_and(|process| process.stop.is_some()) {
                 self.crash(id, Loss::Nothing);
             }
@@ -158,6 +159,19 @@ impl World {
         if let Some(process) = self.nodes.get_mut(&BrokerId(broker)).unwrap().process.as_mut() {
             process.stop.get_or_insert(Stop::Leaving { since: now, stopping: false });
         }
+    }
+
+    /// Somebody copies the disk of a broker as it is now to another host, which has its address.
+    pub fn copy_disk(&mut self, broker: i32, host: i32) {
+        let original = &self.nodes[&BrokerId(broker)];
+        let mut copy = Node::new(BrokerId(broker));
+        copy.host = host;
+        copy.disk = original.disk.clone();
+        if let Some(process) = &original.process {
+            let logs = process.replicas.iter().map(|(partition, replica)| (*partition, replica.log.clone()));
+            copy.disk.logs = logs.collect();
+        }
+        self.nodes.insert(BrokerId(host), copy);
     }
 
     pub fn process(&self, broker: i32) -> &Process {

@@ -24,18 +24,25 @@ const RECALL: u64 = 2_000;
 
 /// The seeded bugs that the simulation must find.
 pub const BUGS: &[Bug] = &[
+    Bug::E1NoCompare,
     Bug::E2NoFence,
     Bug::E3Aba,
+    Bug::E3LeadsOn,
     Bug::E4NoEpoch,
     Bug::E5LeaseIsProof,
+    Bug::E6NoDeadline,
     Bug::E7NoResync,
     Bug::E9UnknownIsRejected,
     Bug::E10NoIntact,
+    Bug::E13Believes,
+    Bug::E13NotRaised,
     Bug::L1NoReset,
     Bug::L3LocalIsr,
     Bug::L3NoMinIsr,
     Bug::L3NoReplicaEpoch,
+    Bug::L3IneligibleHolds,
     Bug::L4ShrinkEarly,
+    Bug::L4OtherOutcome,
     Bug::L5NotThisEpoch,
     Bug::L5BelowHighWatermark,
     Bug::L5BelowEpochStart,
@@ -52,7 +59,9 @@ pub const BUGS: &[Bug] = &[
     Bug::F7OldEpoch,
     Bug::B1MarkerFirst,
     Bug::B2Ignored,
+    Bug::B2ProofEarly,
     Bug::B3TooEarly,
+    Bug::U1Unclean,
     Bug::U1UnknownIgnored,
     Bug::U1LastKnownFirst,
     Bug::U2NoElr,
@@ -61,6 +70,7 @@ pub const BUGS: &[Bug] = &[
     Bug::U4OutsideIsr,
     Bug::U5TakenBack,
     Bug::C2Early,
+    Bug::C3OutOfRange,
 ];
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {
@@ -132,6 +142,7 @@ impl Counters {
         self.losses += other.losses;
         self.reads += other.reads;
         self.acked_lost += other.acked_lost;
+        self.restores += other.restores;
     }
 }
 
@@ -155,6 +166,7 @@ fn many_seeds_keep_every_invariant() {
     // Nothing is proven by a run in which nothing happened (I15).
     let each = |total: u64, at_least: u64| total >= at_least * count / 10;
     assert!(each(did.acked, 50) && each(did.leader_changes, 10) && each(did.registrations, 40), "{did:?}");
+    assert!(did.restores * 100 >= count, "{did:?}");
     assert!(each(did.truncations, 1) && each(did.reads, 20) && each(did.losses, 3), "{did:?}");
 }
 
