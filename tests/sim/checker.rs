@@ -10,7 +10,7 @@ use super::etcd::{Etcd, Write};
 use super::message::{ClientAnswer, ClientKind, Refusal};
 use super::node::Node;
 use super::process::{Fact, Reply, Topic};
-use super::records::{self, is_refuted};
+use super::records::{self, Mins, is_refuted};
 use super::{keys, topic_id};
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record, TopicValue};
@@ -67,6 +67,8 @@ pub struct Checker {
     pub counters: Counters,
     /// Whose data was lost, in order.
     losses: Vec<BrokerId>,
+    /// All values of `min.insync.replicas` so far: somebody may still go by any of them.
+    mins: Vec<usize>,
 }
 
 impl Checker {
@@ -74,6 +76,17 @@ impl Checker {
     pub fn lost(&mut self, id: BrokerId) {
         self.losses.push(id);
         self.counters.losses += 1;
+    }
+
+    /// Somebody sets `min.insync.replicas`.
+    pub fn configured(&mut self, min: usize) {
+        self.mins.push(min);
+    }
+
+    /// The least and the largest of them.
+    fn mins(&self) -> Mins {
+        let least = self.mins.iter().copied().min().unwrap_or(1);
+        Mins { least, most: self.mins.iter().copied().max().unwrap_or(least) }
     }
 
     pub fn say(&mut self, what: String) {
@@ -137,9 +150,10 @@ impl Checker {
         nodes: &BTreeMap<BrokerId, Node>,
         topic: Topic,
     ) {
+        let mins = self.mins();
         let losses = self.counters.losses > 0 || etcd.generation > 0;
         let Some(truth) = self.truths.get_mut(&partition) else { return };
-        let breach = records::breach(etcd, &truth.record, &new, topic.min_isr, topic.unclean, losses);
+        let breach = records::breach(etcd, &truth.record, &new, mins, topic.unclean, losses);
         let moved = new.leader_epoch != truth.record.leader_epoch;
         let given =
             truth.leaders.contains_key(&new.leader_epoch).then_some(new.leader_epoch).filter(|_| moved);
@@ -151,8 +165,7 @@ impl Checker {
         }
         let mut too_soon = None;
         let unclean = records::is_unclean(etcd, &truth.record, &new) && (new.recovering || breach.is_none());
-        let unclean =
-            unclean || moved && new.leader.is_some_and(|leader| truth.forgotten.contains(&leader.id));
+        let unclean = truth.believes_wrongly(&new) || unclean;
         if unclean && let Some(leader) = new.leader {
             // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
             let log = nodes[&leader.id].log(partition);
@@ -162,7 +175,7 @@ impl Checker {
             let lost = truth.acked.split_off(&i64::try_from(common).unwrap());
             self.counters.acked_lost += lost.len() as u64;
             // An acknowledged record may go only if as many of those that had it lost something since as it was promised copies.
-            let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
+            let needed = effective_min_isr(mins.least, truth.record.replicas.len());
             for (offset, value) in lost.iter().filter(|_| !topic.unclean && !truth.in_doubt) {
                 let at = (usize::try_from(*offset).unwrap(), *value);
                 let Some((holders, born)) = truth.holders.get(&at) else { continue };
@@ -257,7 +270,8 @@ impl Checker {
     }
 
     /// What a process answered, before it leaves.
-    pub fn answered(&mut self, node: &Node, reply: &Reply, fenced: bool, topic: Topic) {
+    pub fn answered(&mut self, node: &Node, reply: &Reply, fenced: bool) {
+        let mins = self.mins();
         let request = &reply.request;
         let partition = request.partition;
         let Some(truth) = self.truths.get_mut(&partition) else { return };
@@ -304,7 +318,7 @@ impl Checker {
                 }
                 truth.acked.insert(offset.get(), value);
                 let holders = truth.holders.get(&(index, value)).map_or(0, |(mask, _)| mask.count_ones());
-                let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
+                let needed = effective_min_isr(mins.least, truth.record.replicas.len());
                 if (holders as usize) < needed {
                     self.say(format!("partition {partition}: offset {offset} is acknowledged with {holders} copies (rule L7)"));
                 }
@@ -342,6 +356,8 @@ impl Checker {
     /// What must hold between steps.
     pub fn between(&mut self, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>) {
         let mut breach = None;
+        let mins = self.mins();
+        let changed = mins.least != mins.most;
         for (partition, truth) in &self.truths {
             // I8, for everybody who could be elected: an entry that is not refuted has all that was committed.
             for entry in truth.record.isr.iter().chain(&truth.record.elr) {
@@ -359,7 +375,7 @@ impl Checker {
                     ));
                 }
             }
-            breach = breach.or_else(|| leaders::superset(*partition, truth, etcd, nodes));
+            breach = breach.or_else(|| leaders::superset(*partition, truth, etcd, nodes, changed));
         }
         if let Some(breach) = breach {
             self.say(breach);

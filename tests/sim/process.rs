@@ -19,10 +19,10 @@ use super::log::Log;
 use super::message::{ClientAnswer, Message, Refusal};
 use super::replica::{Applied, Replica, Role};
 use super::stopping::Stop;
-use super::{cluster_value, duration, keys, topic_id};
+use super::{cluster_value, duration, keys, topic_id, topic_name};
 use crate::metadata::PartitionOutcome;
 use crate::metadata::apply::{self, KeyEvent};
-use crate::metadata::image::{ClusterImage, ReplicaEntry};
+use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry};
 use crate::metadata::keys::{BrokerLiveValue, Key, Record};
 use crate::metadata::txn::Outcome;
 use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
@@ -45,6 +45,9 @@ const REMEMBER: u64 = 500;
 /// Each better placed candidate is given that long.
 const RANK_DELAY: u64 = 60;
 
+/// The key of what [`Topic::min_isr`] holds.
+pub const MIN_ISR: &str = "min.insync.replicas";
+
 /// The topic's configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Topic {
@@ -57,6 +60,14 @@ pub struct Topic {
 impl Topic {
     pub fn rules(self) -> Rules {
         Rules { min_insync_replicas: self.min_isr, lag_max: duration(LAG_MAX) }
+    }
+
+    /// As an image has it, where somebody has changed it since.
+    pub fn configured(mut self, image: &ClusterImage) -> Self {
+        let changed = image.config(&ConfigEntity::Topic(topic_name()));
+        let min = changed.and_then(|entries| entries.get(MIN_ISR)?.parse().ok());
+        self.min_isr = min.unwrap_or(self.min_isr);
+        self
     }
 
     pub const fn election(self) -> ElectionRules {

@@ -9,7 +9,7 @@ use super::node::Loss;
 use super::process::{Topic, election_of};
 use super::random::Random;
 use super::stopping::Stop;
-use super::world::{Event, Net, Rates, World};
+use super::world::{Deed, Event, Net, Rates, World};
 use crate::metadata::keys::Key;
 use crate::metadata::txn::Operation;
 use crate::types::{BrokerId, LeaderEpoch};
@@ -153,7 +153,19 @@ pub fn world_of(seed: u64) -> World {
         weights,
         meddles: apart.chance(15),
     });
-    if apart.chance(7) {
+    if apart.chance(8) {
+        for _ in 0..apart.between(2, 6) {
+            let min = usize::try_from(apart.between(1, 3)).unwrap();
+            let at = world.now + apart.between(50, length);
+            world.at(at, Event::Deed(Deed::MinIsr(min)));
+        }
+    }
+    if apart.chance(5) {
+        let id = apart.pick(&world.brokers());
+        let at = world.now + apart.between(50, length);
+        world.at(at, Event::Deed(Deed::Copy(id)));
+    }
+    if apart.chance(16) {
         let from = world.now + apart.between(50, 700);
         world.goes_back(from, from + apart.between(50, 1_200));
     }
@@ -210,7 +222,7 @@ impl World {
         let client = usize::try_from(self.random.below(2)).unwrap();
         let partition = i32::try_from(self.random.below(partitions.unsigned_abs().into())).unwrap();
         // Metadata of any broker that answers, stale or not.
-        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let brokers: Vec<BrokerId> = self.brokers();
         let asked = self.random.pick(&brokers);
         let node = &self.nodes[&asked];
         let told = node.process.as_ref().filter(|_| !node.paused).and_then(|process| {
@@ -303,14 +315,14 @@ impl World {
         {
             return leader.id;
         }
-        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let brokers: Vec<BrokerId> = self.brokers();
         self.random.pick(&brokers)
     }
 
     fn strike(&mut self, fault: Fault, target: BrokerId, partition: i32, chaos: &Chaos) {
         let away = self.nodes.values().filter(|node| node.process.is_none() || node.paused).count();
         let may_go = away < chaos.away_max;
-        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let brokers: Vec<BrokerId> = self.brokers();
         let other = self.random.pick(&brokers);
         self.note(|| format!("-- {fault:?} {target} {other}"));
         match fault {
@@ -394,7 +406,7 @@ impl World {
 
     /// Other replicas for a partition.
     fn some_move(&mut self, partition: i32) -> Wish {
-        let mut shuffled: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let mut shuffled: Vec<BrokerId> = self.brokers();
         let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
         let count = if self.random.chance(30) { 2 } else { rf.min(shuffled.len()) };
         for at in (1..shuffled.len()).rev() {

@@ -18,12 +18,12 @@ use super::process::{Process, Topic};
 use super::replica::Replica;
 use super::stopping::Stop;
 use super::world::{Event, Net, Rates, World};
-use super::{cluster_value, controller, keys, topic_id};
+use super::{cluster_value, controller, keys, topic_id, topic_name};
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{CandidateValue, EpochsFrom, Key, PartitionValue, Record, TopicValue};
 use crate::metadata::txn::{GuardedTxn, shapes};
 use crate::replication::leader::Leader;
-use crate::types::{BrokerId, LeaderEpoch, Offset, TopicName};
+use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 use super::etcd::Request;
 
@@ -56,6 +56,7 @@ impl World {
     /// Creates the topic with these replicas per partition.
     pub fn partitions(mut self, assignment: Vec<Vec<BrokerId>>, min_isr: usize) -> Self {
         self.topic.min_isr = min_isr;
+        self.checker.configured(min_isr);
         let brokers: Vec<ReplicaEntry> = self
             .nodes
             .values()
@@ -65,7 +66,7 @@ impl World {
             })
             .collect();
         let value = Record::new(TopicValue {
-            name: TopicName::new("t").unwrap(),
+            name: topic_name(),
             created_ms: 0,
             assignment,
             epochs: vec![EpochsFrom { from: 0, brokers: brokers.clone() }],
@@ -116,6 +117,7 @@ impl World {
         self.net = Net::default();
         self.rates = Rates { jitter: self.rates.jitter, ..Rates::default() };
         self.holds.clear();
+        self.remove_copy();
         self.release();
         if self.etcd.down {
             let now = self.now;

@@ -61,6 +61,7 @@ pub const BUGS: &[Bug] = &[
     Bug::B2Ignored,
     Bug::B2ProofEarly,
     Bug::B3TooEarly,
+    Bug::B7AnyLease,
     Bug::U1Unclean,
     Bug::U1UnknownIgnored,
     Bug::U1LastKnownFirst,
@@ -205,6 +206,18 @@ fn every_seeded_bug_is_found() {
         }
     }
     assert_eq!(missed, [], "not found in {RECALL} seeds");
+}
+
+#[test]
+fn every_guard_that_can_be_left_out_is_among_those_that_are_looked_for() {
+    let source = include_str!("../../src/types/seeded.rs");
+    let (_, list) = source.split_once("pub enum Bug {").unwrap();
+    let (list, _) = list.split_once("\n}").unwrap();
+    let names = list.lines().filter_map(|line| line.trim().strip_suffix(','));
+    let names: Vec<&str> = names.filter(|name| !name.starts_with("//")).collect();
+    let missing: Vec<&&str> =
+        names.iter().filter(|name| BUGS.iter().all(|bug| format!("{bug:?}") != **name)).collect();
+    assert_eq!((names.len(), missing), (BUGS.len(), Vec::new()));
 }
 
 #[test]

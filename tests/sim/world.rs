@@ -1,6 +1,7 @@
 //! Everything there is, and time. Each step takes the earliest event and looks at the invariants afterwards.
 
 mod network;
+mod people;
 mod restoring;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use super::node::Node;
 use super::process::{Context, Process, TICK, Topic};
 use super::random::Random;
 use super::schedule::Chaos;
+pub use people::Deed;
 pub use restoring::Restoring;
 
 use crate::types::BrokerId;
@@ -74,6 +76,7 @@ pub enum Event {
     Operate,
     /// etcd goes back in time.
     Restoring(restoring::Step),
+    Deed(Deed),
 }
 
 /// What the network does beside delivering.
@@ -260,6 +263,7 @@ impl World {
             Event::Chaos => self.next_fault(),
             Event::Operate => self.next_operation(),
             Event::Restoring(step) => self.restoring_goes_on(step),
+            Event::Deed(deed) => self.do_deed(deed),
         }
         self.checker.between(&self.etcd, &self.nodes);
     }
@@ -295,7 +299,7 @@ impl World {
         let node = &self.nodes[&id];
         self.checker.acted(node, &facts);
         for reply in &replies {
-            self.checker.answered(node, reply, fenced, self.topic);
+            self.checker.answered(node, reply, fenced);
         }
         for (to, message) in sends {
             self.send(Some(id), to, message);
@@ -313,6 +317,7 @@ impl World {
             self.note(|| format!("broker {id} has stopped"));
             self.nodes.get_mut(&id).unwrap().end(super::node::Loss::Nothing, |_| 0);
         }
+        self.look_at_copy(id);
     }
 
     fn tick(&mut self, id: BrokerId, life: u64) {

@@ -87,6 +87,7 @@ pub(super) fn superset(
     truth: &Truth,
     etcd: &Etcd,
     nodes: &BTreeMap<BrokerId, Node>,
+    min_isr_changed: bool,
 ) -> Option<String> {
     let leader = truth.record.leader?;
     let process = nodes[&leader.id].process.as_ref()?;
@@ -98,7 +99,9 @@ pub(super) fn superset(
         return None;
     }
     let maximal = core.maximal();
-    let electable = truth.record.isr.iter().chain(&truth.record.elr);
+    // Where a lower `min.insync.replicas` made the ISR large enough, the leader waits until nobody else is eligible.
+    let eligible = truth.record.elr.iter().filter(|_| !min_isr_changed);
+    let electable = truth.record.isr.iter().chain(eligible);
     let missing = electable
         .into_iter()
         .filter(|entry| !truth.forgotten.contains(&entry.id))

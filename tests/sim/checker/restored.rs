@@ -56,6 +56,19 @@ impl Checker {
 }
 
 impl Truth {
+    /// One is elected in whom etcd believes wrongly. What it has is the truth from now on, so of all others nothing is known.
+    pub(super) fn believes_wrongly(&mut self, new: &PartitionValue) -> bool {
+        let Some(leader) = new.leader.filter(|_| new.leader_epoch != self.record.leader_epoch) else {
+            return false;
+        };
+        let wrongly = self.forgotten.remove(&leader.id);
+        if wrongly {
+            let others = new.isr.iter().chain(&new.elr).map(|entry| entry.id);
+            self.forgotten.extend(others.filter(|id| *id != leader.id));
+        }
+        wrongly
+    }
+
     /// A leader that was elected after etcd went back has everybody in sync with it: what was forgotten of those matters no more. Who
     /// is eligible without being in sync is believed in wrongly until it leaves.
     pub(super) fn whole_again(&mut self, epoch: LeaderEpoch) {

@@ -7,6 +7,7 @@ impl Process {
     /// Everything that follows from what changed.
     pub fn poll(&mut self, context: &mut Context<'_>) {
         let now = context.now;
+        context.topic = context.topic.configured(&self.image);
         if let Session::Held(held) = &mut self.session {
             let me = ReplicaEntry { id: self.id, epoch: held.epoch };
             if self.image.lives(me) || seeded(Bug::B3TooEarly) {

@@ -82,6 +82,9 @@ impl World {
         if self.etcd.down {
             return;
         }
+        if let Request::Revoke { lease } = &request {
+            self.look_at_end(node, *lease);
+        }
         let fence = match &request {
             Request::AsController { lease, epoch, .. } => Some((*lease, *epoch)),
             _ => None,

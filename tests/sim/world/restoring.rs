@@ -49,7 +49,7 @@ impl World {
             }
             Step::Restore => {
                 self.restore();
-                let ids: Vec<BrokerId> = self.nodes.keys().copied().collect();
+                let ids = self.brokers();
                 let noticed = self.etcd.state.revision + TOO_FEW;
                 for id in ids {
                     let running = self.nodes[&id].process.as_ref();
@@ -61,7 +61,7 @@ impl World {
                 self.at(at, Event::Restoring(Step::Accept));
             }
             Step::Accept => {
-                let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+                let brokers = self.brokers();
                 let next = self.random.pick(&brokers);
                 self.accept(next);
                 let at = self.now + self.random.between(50, 600);
