@@ -34,6 +34,8 @@ pub struct Chaos {
     weights: [u64; FAULTS.len()],
     /// An operator moves replicas while their leader changes the ISR.
     meddles: bool,
+    /// Changes of records take their time, while what makes them necessary goes on.
+    slow_changes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +127,7 @@ pub fn world_of(seed: u64) -> World {
         };
     }
     // Some are about nothing but lifetimes: processes that are back at once, without what they had, while their messages are late.
-    let lifetimes = random.chance(15);
+    let lifetimes = random.chance(15) || apart.chance(25);
     if lifetimes {
         for (weight, fault) in weights.iter_mut().zip(FAULTS) {
             *weight = match fault {
@@ -152,6 +154,7 @@ pub fn world_of(seed: u64) -> World {
         partitions,
         weights,
         meddles: apart.chance(15),
+        slow_changes: lifetimes && apart.chance(60),
     });
     if apart.chance(8) {
         for _ in 0..apart.between(2, 6) {
@@ -417,18 +420,18 @@ impl World {
         if self.random.chance(15) { Wish::Cancel(partition) } else { Wish::Reassign(partition, shuffled) }
     }
 
-    /// The partition whose record a request changes, if somebody else is to be faster (N15).
-    pub fn is_meddled_with(&mut self, request: &Request) -> Option<i32> {
-        self.chaos.as_ref().filter(|chaos| chaos.meddles)?;
-        let Request::Txn(txn) = request else { return None };
-        let partition = txn.operations.iter().find_map(|operation| match operation {
-            Operation::Put { key, .. } => match keys().parse(key) {
-                Ok(Key::Partition(_, partition)) => Some(partition),
-                _ => None,
-            },
-            Operation::DeleteRange { .. } => None,
-        })?;
-        self.random.chance(35).then_some(partition)
+    /// How much later a request reaches etcd than it might, if it changes a partition's record; and that partition, if somebody else
+    /// is to be faster (N15).
+    pub fn change_is_late(&mut self, request: &Request) -> (u64, Option<i32>) {
+        let kind = self.chaos.as_ref().map(|chaos| (chaos.meddles, chaos.slow_changes));
+        let (Some((meddles, slow)), Some(partition)) = (kind, changed_by(request)) else { return (0, None) };
+        if meddles && self.random.chance(35) {
+            (self.random.between(10, 80), Some(partition))
+        } else if slow && self.random.chance(50) {
+            (self.random.between(20, 150), None)
+        } else {
+            (0, None)
+        }
     }
 
     /// An operator moves the replicas of a partition, by another broker than `node`, right now.
@@ -447,4 +450,16 @@ impl World {
         self.wish(&wish, Some(by));
         self.act(by, None, |process, _, context| process.poll(context));
     }
+}
+
+/// The first partition whose record a request changes.
+fn changed_by(request: &Request) -> Option<i32> {
+    let Request::Txn(txn) = request else { return None };
+    txn.operations.iter().find_map(|operation| match operation {
+        Operation::Put { key, .. } => match keys().parse(key) {
+            Ok(Key::Partition(_, partition)) => Some(partition),
+            _ => None,
+        },
+        Operation::DeleteRange { .. } => None,
+    })
 }

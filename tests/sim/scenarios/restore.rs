@@ -78,3 +78,35 @@ fn n23_a_log_that_is_newer_than_its_record_waits_even_if_the_disk_forgot_the_rev
         assert!((1..=3).all(|broker| world.values(broker) == acked));
     });
 }
+
+/// To accept a rollback is an operator's unclean election: etcd believes in whoever was in sync when the backup was made.
+#[test]
+fn n23_what_etcd_has_forgotten_of_the_in_sync_set_costs_records_once_that_is_accepted() {
+    guarded(&[Bug::E13NotRaised], || {
+        let mut world = World::new(2).topic(2, 1);
+        let both = world.acked(1);
+        world.moves_from(1);
+        world.moves_from(2);
+        world.run(100);
+        world.backup();
+        world.falls_behind(2, 1);
+        assert_eq!((world.isr(), world.record().leader_epoch.get()), (vec![1], 2));
+        // 1 begins another epoch of its own, and acknowledges what nobody else has.
+        world.kill(1, Loss::Nothing);
+        world.start_broker(1);
+        world.run(1_000);
+        assert_eq!((world.leader(), world.record().leader_epoch.get()), (Some(1), 3));
+        world.acked(1);
+        world.kill(1, Loss::Nothing);
+        world.restore();
+        assert_eq!(world.isr(), [1, 2]);
+        world.accept(BrokerId(2));
+        world.run(3_000);
+        assert_eq!((world.leader(), world.values(2), world.breach()), (Some(2), &[both][..], None));
+        let other = world.acked(2);
+        // Both begin at one offset, and are told apart by their epochs.
+        assert_eq!(world.settle(), Ok(()));
+        assert_eq!(world.values(1), [both, other]);
+        assert_eq!(world.checker().counters.acked_lost, 1);
+    });
+}

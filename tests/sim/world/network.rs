@@ -69,13 +69,12 @@ impl World {
         if self.net.no_requests.contains(&node) || self.random.chance(self.rates.etcd_lost) {
             return;
         }
-        let mut at = self.now + 1 + self.latency(self.rates.etcd_slow);
-        if let Some(partition) = self.is_meddled_with(&request) {
-            at += self.random.between(10, 80);
-            self.at(at, Event::Request { node, life, id, request });
-            return self.meddle(node, partition);
-        }
+        let (late, meddled_with) = self.change_is_late(&request);
+        let at = self.now + 1 + late + self.latency(self.rates.etcd_slow);
         self.at(at, Event::Request { node, life, id, request });
+        if let Some(partition) = meddled_with {
+            self.meddle(node, partition);
+        }
     }
 
     pub(super) fn request(&mut self, node: BrokerId, life: u64, id: u64, request: Request) {

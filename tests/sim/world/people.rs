@@ -33,6 +33,8 @@ impl World {
             _ if self.chaos.is_none() => {} // every fault has ended
             Deed::MinIsr(min) => self.configure(min),
             Deed::Copy(id) => {
+                // Should it get to register, it says that what the broker had may be lost, and that stands.
+                self.checker.lost(id);
                 self.copy_disk(id.get(), COPY.get());
                 self.start(COPY);
                 let at = self.now + 1_500;
@@ -58,9 +60,6 @@ impl World {
     pub(super) fn look_at_copy(&mut self, id: BrokerId) {
         let registered = self.nodes[&id].process.as_ref().is_some_and(|process| process.held().is_some());
         if id == COPY && registered && self.chaos.is_some() {
-            // It has said that what the broker had may be lost, and that stands.
-            let original = self.nodes[&id].id;
-            self.checker.lost(original);
             self.remove_copy();
         }
     }
