@@ -120,6 +120,10 @@ impl Checker {
                     let node = nodes.get_mut(&id).unwrap();
                     node.lost_in_life = node.lost_in_life.filter(|lost| life <= *lost);
                     self.counters.registrations += 1;
+                    if value.host != id.to_string() {
+                        // A copy of its disk: it has said that what the broker had may be lost, and that stands.
+                        self.lost(id);
+                    }
                 }
                 Ok(Key::Partition(topic_of, partition)) if topic_of == topic_id() => {
                     let Some(value) = &write.value else { continue };

@@ -33,8 +33,6 @@ impl World {
             _ if self.chaos.is_none() => {} // every fault has ended
             Deed::MinIsr(min) => self.configure(min),
             Deed::Copy(id) => {
-                // Should it get to register, it says that what the broker had may be lost, and that stands.
-                self.checker.lost(id);
                 self.copy_disk(id.get(), COPY.get());
                 self.start(COPY);
                 let at = self.now + 1_500;
