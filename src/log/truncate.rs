@@ -102,7 +102,7 @@ impl Log {
     }
 
     /// Has it on the disk that nothing from `end` on is clean or below the high watermark.
-    fn limit_checkpoints(&self, end: i64) -> Result<(), Unusable> {
+    pub(super) fn limit_checkpoints(&self, end: i64) -> Result<(), Unusable> {
         for kind in [Kind::Cleaner, Kind::HighWatermark] {
             self.home.store(kind, |offsets| {
                 if let Some(known) = offsets.get_mut(self.partition()) {

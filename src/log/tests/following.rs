@@ -330,6 +330,8 @@ fn the_high_watermark_comes_back_from_its_checkpoint_within_the_log() {
     let _ = std::fs::remove_file(fixture.path().join("recovery-point-offset-checkpoint"));
     let log = reopened(&mut fixture, config());
     assert_eq!((log.high_watermark(), log.log_end_offset()), (at(2), at(2)));
+    let text = std::fs::read_to_string(fixture.path().join("replication-offset-checkpoint")).unwrap();
+    assert_eq!(text, "0\n1\nt 0 2\n", "what comes there next is not committed after another crash");
 }
 
 /// After an unclean election other records come where committed ones were: those are not committed for that.
