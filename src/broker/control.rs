@@ -129,7 +129,7 @@ fn change_of(broker: &Broker, image: &ClusterImage, task: &Task, proof: Reliance
 async fn carry_out(broker: &Broker, tasks: &[Task], changes: Vec<PartitionChange>) -> bool {
     let asked = changes.len();
     let mut written = 0;
-    for (task, outcome) in tasks.iter().zip(broker.metadata().change_partitions(changes).await) {
+    for (task, outcome) in tasks.iter().zip(broker.change_partitions(changes).await) {
         match outcome {
             PartitionOutcome::Written(_) => {
                 written += 1;

@@ -299,6 +299,9 @@ async fn read_one(
         None if params.read_committed => data.last_stable_offset,
         None => data.high_watermark,
     };
+    if params.follower.is_none() && from > data.high_watermark && seeded(Bug::C3OutOfRange) {
+        return Err(out_of_range(log.log_end_offset())); // what rule C3 forbids
+    }
     data.end = Some(end);
     let room = params.max_bytes.saturating_sub(total);
     let wanted = usize::try_from(asked.max_bytes).unwrap_or(0).min(room);

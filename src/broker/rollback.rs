@@ -15,16 +15,37 @@ use crate::metadata::image::ClusterImage;
 use crate::metadata::txn::partitions::{PartitionChange, Reliance};
 use crate::replication::{Partition, members};
 use crate::types::LeaderEpoch;
+use crate::types::seeded::{Bug, seeded};
 
 /// How many epochs are passed over: more than a partition has changes of leader between two backups.
-const PASSED_OVER: i32 = 1_000;
+pub const PASSED_OVER: i32 = 1_000;
 /// Time between two looks.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Raises the epoch of a change that makes a new leader.
-pub(super) fn raise(change: &mut PartitionChange) {
+/// Raises the epoch of a change that makes a new leader epoch. `image` is the one that it was decided from, or a newer one.
+///
+/// Ballots, hand-overs, preferred and unclean elections, the end of a reassignment: while a broker of before goes on, all of them can
+/// come first.
+pub fn raise(image: &ClusterImage, change: &mut PartitionChange) {
+    let index = usize::try_from(change.partition).ok();
+    let topic = image.topics.get(&change.topic);
+    let state = topic.zip(index).and_then(|(topic, index)| topic.partitions.get(index));
     let epoch = &mut change.value.value.leader_epoch;
-    *epoch = LeaderEpoch(epoch.get().saturating_add(PASSED_OVER));
+    // Of a newer record the change is refused anyway.
+    if state.is_some_and(|state| *epoch > state.leader_epoch) && !seeded(Bug::E13NotRaised) {
+        *epoch = LeaderEpoch(epoch.get().saturating_add(PASSED_OVER));
+    }
+}
+
+impl Broker {
+    /// Sends changes of partitions that were decided from its image. Where a rollback of etcd was accepted, new epochs are far away.
+    pub(super) async fn change_partitions(&self, mut changes: Vec<PartitionChange>) -> Vec<PartitionOutcome> {
+        if self.broker_config().etcd.accept_rollback {
+            let image = self.image();
+            changes.iter_mut().for_each(|change| raise(&image, change));
+        }
+        self.metadata().change_partitions(changes).await
+    }
 }
 
 /// Raises the epochs of partitions that have this broker as their only replica, until `stop`: nobody ballots for those.
@@ -70,4 +91,35 @@ fn change_of(broker: &Broker, image: &ClusterImage, partition: &Arc<Partition>) 
         value.isr = vec![me];
         value.why = "etcd went back in time, which was accepted".to_owned();
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replication::election::{self, ElectionRules, HandOver};
+    use crate::replication::world::{World, guarded, id, topic};
+
+    /// Forgotten epochs are passed over whatever makes the new leader; a change of the in-sync set alone keeps its epoch (rule E1).
+    #[test]
+    fn every_new_leader_epoch_is_past_those_that_were_forgotten() {
+        guarded(&[Bug::E13NotRaised], || {
+            let mut world = World::new(&[1, 2]);
+            let epoch = |change: &PartitionChange| change.value.value.leader_epoch.get();
+            let before = world.state().leader_epoch.get();
+            let sender = Reliance::Lives(world.me(1));
+            let hand_over = HandOver { to: id(2), sender, leaving: None, min_insync_replicas: 1, why: "" };
+            let mut handed_over = election::hand_over(&world.image, topic(), 0, hand_over).unwrap();
+            raise(&world.image, &mut handed_over);
+            assert_eq!(epoch(&handed_over), before + 1 + PASSED_OVER);
+            world.leaves(1);
+            let rules = ElectionRules { min_insync_replicas: 1, unclean: false };
+            let mut ballot = election::ballot(&world.image, topic(), 0, world.me(2), rules).unwrap().change;
+            raise(&world.image, &mut ballot);
+            assert_eq!(epoch(&ballot), before + 1 + PASSED_OVER);
+            let mut shrink =
+                members::change(&world.image, topic(), 0, vec![], |value| value.isr.truncate(1)).unwrap();
+            raise(&world.image, &mut shrink);
+            assert_eq!(epoch(&shrink), before);
+        });
+    }
 }

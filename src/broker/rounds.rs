@@ -48,7 +48,7 @@ impl Broker {
                 break;
             }
             let mut rejected = false;
-            for (index, outcome) in sent.into_iter().zip(self.metadata().change_partitions(changes).await) {
+            for (index, outcome) in sent.into_iter().zip(self.change_partitions(changes).await) {
                 match outcome {
                     PartitionOutcome::Written(at) => {
                         revision = revision.max(at.get());

@@ -209,6 +209,7 @@ fn recover(log: &Arc<Log>) -> Result<Opened, Unusable> {
     let start = log.log_start_offset().get();
     if listing.bases.is_empty() {
         forget_epochs(log).map_err(|error| io(log, error))?;
+        log.limit_checkpoints(start)?;
         return create(log, start);
     }
     let recovered = recover_segments(log, &mut listing)?;
@@ -232,6 +233,10 @@ fn recover(log: &Arc<Log>) -> Result<Opened, Unusable> {
         epochs.truncate_from_start(start) || cut
     });
     let recovery_point = log.recovery_point().get().min(end);
+    if log.high_watermark().get() > end {
+        // Other records may come there, and another crash: they are not committed for that.
+        log.limit_checkpoints(end)?;
+    }
     log.set_offsets(start, end, recovery_point);
     log.directory_dirty.store(true, Ordering::Release);
     let Opened { mut writer, segments } = recovered;

@@ -52,8 +52,8 @@ impl Log {
         let recovery_point = self.recovery_point().get().min(new_end);
         let certain = recovery_point.min(cut.target.base_offset());
         self.home.store_recovery_point(self.partition(), offset(certain))?;
-        // What comes after the cut was never cleaned.
-        self.limit_cleaned(new_end)?;
+        // What comes after the cut was never cleaned, nor committed: a crash must not take it for the records that were.
+        self.limit_checkpoints(new_end)?;
         let last = self.cut(writer, &cut).map_err(failed)?;
         let sync = |writer: &Writer| writer.file.sync().map_err(|error| self.home.fail("truncation", &error));
         sync(writer)?;
@@ -90,7 +90,7 @@ impl Log {
         let first = self.segments().map_or(Offset::ZERO, |all| first_offset(&all));
         let recovery_point = self.recovery_point().min(first).min(at);
         self.home.store_recovery_point(self.partition(), recovery_point)?;
-        self.limit_cleaned(at.get())?;
+        self.limit_checkpoints(at.get())?;
         forget_epochs(self).map_err(|error| self.home.write_error("truncation", error))?;
         self.home.store_log_start(self.partition(), at)?;
         self.replace_segments(writer, at.get())?;
@@ -101,13 +101,16 @@ impl Log {
         Ok(())
     }
 
-    /// Has it on the disk that nothing from `end` on is clean.
-    fn limit_cleaned(&self, end: i64) -> Result<(), Unusable> {
-        self.home.store(Kind::Cleaner, |offsets| {
-            if let Some(cleaned) = offsets.get_mut(self.partition()) {
-                *cleaned = end.min(*cleaned);
-            }
-        })
+    /// Has it on the disk that nothing from `end` on is clean or below the high watermark.
+    pub(super) fn limit_checkpoints(&self, end: i64) -> Result<(), Unusable> {
+        for kind in [Kind::Cleaner, Kind::HighWatermark] {
+            self.home.store(kind, |offsets| {
+                if let Some(known) = offsets.get_mut(self.partition()) {
+                    *known = end.min(*known);
+                }
+            })?;
+        }
+        Ok(())
     }
 
     /// Makes an empty log begin with a batch that begins before it: the leader deleted records up to the middle of a batch. The log

@@ -308,6 +308,12 @@ impl Leader {
         self.maximal_isr().collect()
     }
 
+    /// How far a follower is known to be: for the simulation's look at the rule L3.
+    #[cfg(test)]
+    pub(crate) fn position_of(&self, id: BrokerId) -> Option<Offset> {
+        self.followers.get(&id)?.log_end
+    }
+
     /// Somebody outside of the maximal ISR is eligible: it may be elected, so nothing may be committed that it lacks (rule U3). That is
     /// so when a lower `min.insync.replicas` makes the ISR large enough; [`Leader::propose`] clears the ELR first (rule U2).
     fn is_behind_an_elr(&self) -> bool {

@@ -27,6 +27,10 @@ pub enum Bug {
     E9UnknownIsRejected,
     /// A ballot does not compare the entries that it keeps.
     E10NoIntact,
+    /// That etcd went back in time is not looked at.
+    E13Believes,
+    /// Where that was accepted, new leaders get the next epoch all the same.
+    E13NotRaised,
     /// A new leader takes its followers' positions for known before they have fetched in its epoch.
     L1NoReset,
     /// The high watermark goes by the leader's own ISR of the moment, not the maximal one.
@@ -77,6 +81,8 @@ pub enum Bug {
     B2ProofEarly,
     /// A broker campaigns before its image shows its own registration.
     B3TooEarly,
+    /// A registration in the way is ended, whoever it is of.
+    B7AnyLease,
     /// Whoever is there is elected, although the topic does not allow it.
     U1Unclean,
     /// A last known leader is elected while an entry is unknown.
@@ -95,6 +101,8 @@ pub enum Bug {
     U5TakenBack,
     /// "Latest" is told before the high watermark has reached the epoch's start.
     C2Early,
+    /// A consumer beyond the high watermark is told that its offset is out of range.
+    C3OutOfRange,
 }
 
 #[cfg(any(test, feature = "seeded-bugs"))]

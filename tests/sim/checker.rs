@@ -1,15 +1,18 @@
 //! The invariants of `correctness.md`, looked at after every step.
 
-use std::collections::BTreeMap;
+mod leaders;
+mod restored;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clients::Clients;
 use super::etcd::{Etcd, Write};
-use super::message::{ClientAnswer, ClientKind};
+use super::message::{ClientAnswer, ClientKind, Refusal};
 use super::node::Node;
-use super::process::{Fact, Process, Reply, Topic};
-use super::records::{self, is_refuted};
+use super::process::{Fact, Reply, Topic};
+use super::records::{self, Mins, is_refuted};
 use super::{keys, topic_id};
-use crate::metadata::image::{ReplicaEntry, Standing};
+use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record, TopicValue};
 use crate::replication::members::effective_min_isr;
 use crate::types::seeded::Bug;
@@ -33,6 +36,12 @@ pub struct Truth {
     high_watermarks: BTreeMap<(BrokerId, u64, LeaderEpoch), Offset>,
     /// Acknowledged with acks=all, by offset.
     acked: BTreeMap<i64, u64>,
+    /// Whom etcd believes in only because it went back in time (rule E13).
+    forgotten: BTreeSet<BrokerId>,
+    /// It believes in others than before.
+    in_doubt: bool,
+    /// The leader epoch that it went back to.
+    restored_in: Option<LeaderEpoch>,
 }
 
 /// What a run did, for its validity (I15).
@@ -47,6 +56,7 @@ pub struct Counters {
     pub losses: u64,
     pub reads: u64,
     pub acked_lost: u64,
+    pub restores: u64,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +67,8 @@ pub struct Checker {
     pub counters: Counters,
     /// Whose data was lost, in order.
     losses: Vec<BrokerId>,
+    /// All values of `min.insync.replicas` so far: somebody may still go by any of them.
+    mins: Vec<usize>,
 }
 
 impl Checker {
@@ -64,6 +76,17 @@ impl Checker {
     pub fn lost(&mut self, id: BrokerId) {
         self.losses.push(id);
         self.counters.losses += 1;
+    }
+
+    /// Somebody sets `min.insync.replicas`.
+    pub fn configured(&mut self, min: usize) {
+        self.mins.push(min);
+    }
+
+    /// The least and the largest of them.
+    fn mins(&self) -> Mins {
+        let least = self.mins.iter().copied().min().unwrap_or(1);
+        Mins { least, most: self.mins.iter().copied().max().unwrap_or(least) }
     }
 
     pub fn say(&mut self, what: String) {
@@ -97,6 +120,10 @@ impl Checker {
                     let node = nodes.get_mut(&id).unwrap();
                     node.lost_in_life = node.lost_in_life.filter(|lost| life <= *lost);
                     self.counters.registrations += 1;
+                    if value.host != id.to_string() {
+                        // A copy of its disk: it has said that what the broker had may be lost, and that stands.
+                        self.lost(id);
+                    }
                 }
                 Ok(Key::Partition(topic_of, partition)) if topic_of == topic_id() => {
                     let Some(value) = &write.value else { continue };
@@ -127,16 +154,22 @@ impl Checker {
         nodes: &BTreeMap<BrokerId, Node>,
         topic: Topic,
     ) {
-        let losses = self.counters.losses > 0;
+        let mins = self.mins();
+        let losses = self.counters.losses > 0 || etcd.generation > 0;
         let Some(truth) = self.truths.get_mut(&partition) else { return };
-        let breach = records::breach(etcd, &truth.record, &new, topic.min_isr, topic.unclean, losses);
+        let breach = records::breach(etcd, &truth.record, &new, mins, topic.unclean, losses);
         let moved = new.leader_epoch != truth.record.leader_epoch;
+        let given =
+            truth.leaders.contains_key(&new.leader_epoch).then_some(new.leader_epoch).filter(|_| moved);
+        let given = given.map(|epoch| format!("leader epoch {epoch} is given out twice (rule E13)"));
+        let breach = breach.or(given);
         if moved {
             truth.leaders.insert(new.leader_epoch, new.leader);
             self.counters.leader_changes += 1;
         }
         let mut too_soon = None;
         let unclean = records::is_unclean(etcd, &truth.record, &new) && (new.recovering || breach.is_none());
+        let unclean = truth.believes_wrongly(&new) || unclean;
         if unclean && let Some(leader) = new.leader {
             // What the new leader has not is lost, and that is nobody's fault: all others lost data, or an operator allowed it.
             let log = nodes[&leader.id].log(partition);
@@ -146,8 +179,8 @@ impl Checker {
             let lost = truth.acked.split_off(&i64::try_from(common).unwrap());
             self.counters.acked_lost += lost.len() as u64;
             // An acknowledged record may go only if as many of those that had it lost something since as it was promised copies.
-            let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
-            for (offset, value) in lost.iter().filter(|_| !topic.unclean) {
+            let needed = effective_min_isr(mins.least, truth.record.replicas.len());
+            for (offset, value) in lost.iter().filter(|_| !topic.unclean && !truth.in_doubt) {
                 let at = (usize::try_from(*offset).unwrap(), *value);
                 let Some((holders, born)) = truth.holders.get(&at) else { continue };
                 let mut lossy: Vec<BrokerId> = self.losses[*born..]
@@ -240,57 +273,9 @@ impl Checker {
         }
     }
 
-    fn look_at(&mut self, process: &Process, partition: i32) {
-        let Some(truth) = self.truths.get_mut(&partition) else { return };
-        let replica = &process.replicas[&partition];
-        let high_watermark = usize::try_from(replica.high_watermark.get()).unwrap();
-        let id = process.id;
-        let values = &replica.log.values;
-        if high_watermark > values.len() {
-            return self
-                .say(format!("partition {partition}: the high watermark of {id} is above its log (I5)"));
-        }
-        let Some(core) = replica.leading() else {
-            let known = high_watermark.min(truth.committed.len());
-            let beyond = high_watermark > truth.committed.len();
-            if truth.cut_in.is_none() && (beyond || truth.committed[..known] != values[..known]) {
-                self.say(format!(
-                    "partition {partition}: broker {id} has other records below its high watermark (I2)"
-                ));
-            }
-            return;
-        };
-        let epoch = core.epoch();
-        let stale = truth.cut_in.is_some_and(|cut| epoch < cut);
-        if truth.leaders.get(&epoch).copied().flatten() != process.me {
-            return self.say(format!(
-                "partition {partition}: broker {id} leads in epoch {epoch}, which is not its own (I6)"
-            ));
-        }
-        let before = truth.high_watermarks.insert((id, process.life, epoch), replica.high_watermark);
-        if before.is_some_and(|before| before > replica.high_watermark) {
-            return self
-                .say(format!("partition {partition}: the high watermark of {id} goes back (rule L3)"));
-        }
-        if stale {
-            return;
-        }
-        let known = high_watermark.min(truth.committed.len());
-        if truth.committed[..known] != values[..known] {
-            return self.say(format!(
-                "partition {partition}: leader {id} has other records than were committed (I2)"
-            ));
-        }
-        if high_watermark > known && before.is_some() {
-            self.say(format!("partition {partition}: the high watermark of {id} moved unseen"));
-        } else if high_watermark > known {
-            // What a replica knew as committed when it began to lead.
-            truth.committed.extend_from_slice(&values[known..high_watermark]);
-        }
-    }
-
     /// What a process answered, before it leaves.
-    pub fn answered(&mut self, node: &Node, reply: &Reply, fenced: bool, topic: Topic) {
+    pub fn answered(&mut self, node: &Node, reply: &Reply, fenced: bool) {
+        let mins = self.mins();
         let request = &reply.request;
         let partition = request.partition;
         let Some(truth) = self.truths.get_mut(&partition) else { return };
@@ -322,7 +307,7 @@ impl Checker {
                         reply.isr.0
                     ));
                 }
-                let not_refuted = not_refuted(node, partition);
+                let not_refuted = leaders::not_refuted(node, partition);
                 if not_refuted.is_some_and(|size| size < reply.isr.1) {
                     return self
                         .say(format!("partition {partition}: acknowledged with refuted entries (rule L3)"));
@@ -337,7 +322,7 @@ impl Checker {
                 }
                 truth.acked.insert(offset.get(), value);
                 let holders = truth.holders.get(&(index, value)).map_or(0, |(mask, _)| mask.count_ones());
-                let needed = effective_min_isr(topic.min_isr, truth.record.replicas.len());
+                let needed = effective_min_isr(mins.least, truth.record.replicas.len());
                 if (holders as usize) < needed {
                     self.say(format!("partition {partition}: offset {offset} is acknowledged with {holders} copies (rule L7)"));
                 }
@@ -348,6 +333,14 @@ impl Checker {
                 self.say(format!(
                     "partition {partition}: broker {} takes acks=1 after its deadline (rule L12)",
                     node.id
+                ));
+            }
+            // What it has read before was committed: it is somewhere (rule C3).
+            (ClientAnswer::Failed(Refusal::OffsetOutOfRange), ClientKind::Read { from })
+                if !stale && usize::try_from(from.get()).unwrap() <= truth.committed.len() =>
+            {
+                self.say(format!(
+                    "partition {partition}: a consumer that reads on at {from} is told that it is out of range (rule C3)"
                 ));
             }
             (ClientAnswer::Read { from, values }, _) if !stale => {
@@ -367,11 +360,14 @@ impl Checker {
     /// What must hold between steps.
     pub fn between(&mut self, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>) {
         let mut breach = None;
+        let mins = self.mins();
+        let changed = mins.least != mins.most;
         for (partition, truth) in &self.truths {
             // I8, for everybody who could be elected: an entry that is not refuted has all that was committed.
             for entry in truth.record.isr.iter().chain(&truth.record.elr) {
                 let node = &nodes[&entry.id];
-                if node.lost_in_life.is_some() || is_refuted(etcd, *entry) {
+                let excused = node.lost_in_life.is_some() || truth.forgotten.contains(&entry.id);
+                if excused || is_refuted(etcd, *entry) {
                     continue;
                 }
                 let values = node.log(*partition).map_or(&[][..], |log| &log.values[..]);
@@ -383,7 +379,7 @@ impl Checker {
                     ));
                 }
             }
-            breach = breach.or_else(|| superset(*partition, truth, etcd, nodes));
+            breach = breach.or_else(|| leaders::superset(*partition, truth, etcd, nodes, changed));
         }
         if let Some(breach) = breach {
             self.say(breach);
@@ -471,34 +467,6 @@ impl Checker {
     }
 }
 
-/// Entries of the ISR that a leader knows and that its own image does not refute; its own always counts.
-fn not_refuted(node: &Node, partition: i32) -> Option<usize> {
-    let process = node.process.as_ref()?;
-    let core = process.replicas.get(&partition)?.leading()?;
-    let isr = core.committed().isr.iter();
-    let counts =
-        |entry: &&ReplicaEntry| entry.id == node.id || process.image.standing(**entry) != Standing::Refuted;
-    Some(isr.filter(counts).count())
-}
-
-/// I7: a leader that is not stale and has enough in sync knows everybody who could be elected.
-fn superset(partition: i32, truth: &Truth, etcd: &Etcd, nodes: &BTreeMap<BrokerId, Node>) -> Option<String> {
-    let leader = truth.record.leader?;
-    let process = nodes[&leader.id].process.as_ref()?;
-    let core = process.replicas.get(&partition)?.leading()?;
-    if core.epoch() != truth.record.leader_epoch
-        || process.me != Some(leader)
-        || core.isr_size() < core.min_isr()
-    {
-        return None;
-    }
-    let maximal = core.maximal();
-    let electable = truth.record.isr.iter().chain(&truth.record.elr);
-    let missing =
-        electable.into_iter().find(|entry| !maximal.contains(&entry.id) && !is_refuted(etcd, **entry))?;
-    Some(format!("partition {partition}: leader {} does not count broker {} (I7)", leader.id, missing.id))
-}
-
 impl Truth {
     fn new(value: &TopicValue, partition: i32, replicas: &[BrokerId]) -> Self {
         let isr: Vec<ReplicaEntry> = replicas
@@ -526,6 +494,9 @@ impl Truth {
             cuts: 0,
             high_watermarks: BTreeMap::new(),
             acked: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            in_doubt: false,
+            restored_in: None,
         }
     }
 }

@@ -14,8 +14,8 @@ pub const TTL: u64 = 900;
 /// What a client asks.
 #[derive(Debug, Clone)]
 pub enum Request {
-    /// Grants `lease` if it is new, then one transaction.
-    Register { lease: i64, txn: GuardedTxn },
+    /// Grants `lease` if it is new, then one transaction; unless etcd is at an older revision than was `seen` (rule E13).
+    Register { lease: i64, txn: GuardedTxn, seen: i64 },
     /// One transaction.
     Txn(GuardedTxn),
     /// One in the name of the controller: its candidacy, for the checker.
@@ -35,12 +35,14 @@ pub enum Answer {
     Outcome(Outcome),
     /// The server refused it: nothing was changed.
     Refused,
+    /// It was not sent: etcd is behind what the sender has seen.
+    Behind,
     /// To a renewal: whether the lease is there.
     Alive(bool),
     /// To a revocation.
     Revoked,
     /// To a full read.
-    All { entries: Vec<KeyEvent>, revision: i64 },
+    All { entries: Vec<KeyEvent>, revision: i64, generation: u64 },
 }
 
 /// A write that was carried out, for the checker.
@@ -69,6 +71,8 @@ pub struct Etcd {
     pub compacted: i64,
     /// It has no leader: nothing is answered and no lease ends.
     pub down: bool,
+    /// How often it was restored from a backup.
+    pub generation: u64,
     /// Older states, for stale reads.
     pub snapshots: Vec<State>,
     /// What was written since the checker looked.
@@ -81,7 +85,8 @@ impl Etcd {
     /// Carries a request out.
     pub fn handle(&mut self, request: Request, now: u64) -> Answer {
         match request {
-            Request::Register { lease, txn } => {
+            Request::Register { seen, .. } if self.state.revision < seen => Answer::Behind,
+            Request::Register { lease, txn, .. } => {
                 // A lease that was granted and ended is not granted again: its number was the server's choice.
                 if !self.dead.contains(&lease) {
                     self.state.leases.entry(lease).or_insert(now + TTL);
@@ -100,7 +105,7 @@ impl Etcd {
                 self.end_lease(lease);
                 Answer::Revoked
             }
-            Request::ReadAll => read_all(&self.state),
+            Request::ReadAll => read_all(&self.state, self.generation),
         }
     }
 
@@ -225,6 +230,20 @@ impl Etcd {
         self.compacted = self.compacted.max(revision);
     }
 
+    /// Goes back to a backup: its revisions are given out again, its leases begin anew, nothing is known of what came after it.
+    pub fn restore(&mut self, state: State, now: u64) {
+        self.generation += 1;
+        self.state = state;
+        for (lease, end) in &mut self.state.leases {
+            self.dead.remove(lease);
+            *end = now + TTL;
+        }
+        let known = self.after(self.state.revision);
+        self.history.truncate(known);
+        self.compacted = self.compacted.min(self.state.revision);
+        self.snapshots.clear();
+    }
+
     /// Keeps the present state for later.
     pub fn snapshot(&mut self) {
         self.snapshots.push(self.state.clone());
@@ -240,7 +259,7 @@ impl Etcd {
 }
 
 /// All keys of a state.
-pub fn read_all(state: &State) -> Answer {
+pub fn read_all(state: &State, generation: u64) -> Answer {
     let entries = state
         .keys
         .values()
@@ -250,5 +269,5 @@ pub fn read_all(state: &State) -> Answer {
             change: Change::Put { value: stored.value.clone(), create_revision: stored.create_revision },
         })
         .collect();
-    Answer::All { entries, revision: state.revision }
+    Answer::All { entries, revision: state.revision, generation }
 }

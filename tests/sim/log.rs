@@ -44,6 +44,8 @@ impl Log {
         self.values.truncate(to);
         self.stamps.truncate(to);
         self.synced = self.synced.min(to);
+        // Other records may come there, and a crash before the next checkpoint.
+        self.checkpoint = self.checkpoint.min(i64::try_from(to).unwrap());
         self.epochs.truncate_from_end(i64::try_from(to).unwrap());
     }
 

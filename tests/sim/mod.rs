@@ -1,7 +1,8 @@
 //! A simulated cluster: the real cores of replication and of the metadata, a model etcd, model logs, a network that loses, delays
 //! and repeats, and processes that pause, crash and lose data. One thread, virtual time, everything from one seed.
 //!
-//! - [`world`] holds everything and moves time; [`script`] is how a scenario is told by hand;
+//! - [`world`] holds everything, moves time, carries messages, and does what people do: configure, copy disks, restore etcd;
+//!   [`script`] is how a scenario is told by hand;
 //! - [`etcd`] carries out the real transactions; [`node`] and [`process`] are brokers, [`replica`] a partition's shell around the real
 //!   cores, [`stopping`] and [`controller`] the rest of what a broker does;
 //! - [`checker`] and [`records`] look at the invariants of `correctness.md` after every step, [`clients`] at what clients see;
@@ -32,7 +33,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::metadata::keys::{ClusterValue, Keys, LAYOUT_VERSION, Record};
-use crate::types::{Offset, TopicId};
+use crate::types::{Offset, TopicId, TopicName};
 
 /// The keys of the simulated cluster.
 fn keys() -> &'static Keys {
@@ -43,6 +44,10 @@ fn keys() -> &'static Keys {
 /// Its only topic.
 fn topic_id() -> TopicId {
     TopicId::new(uuid::Uuid::from_u128(7)).unwrap()
+}
+
+fn topic_name() -> TopicName {
+    TopicName::new("t").unwrap()
 }
 
 fn cluster_value() -> Record<ClusterValue> {

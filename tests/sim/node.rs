@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::log::Log;
-use super::process::Process;
+use super::process::{Begin, Process};
 use crate::types::BrokerId;
 use crate::types::seeded::{Bug, seeded};
 
@@ -33,12 +33,18 @@ pub struct Disk {
     pub lease: i64,
     /// A write or a sync failed since the last registration.
     pub error: bool,
+    /// The host whose directory this was when the process last wrote to it: a copy is known by that (rule B4).
+    pub home: i32,
+    /// The highest revision of etcd that was seen (rule E13).
+    pub highest: i64,
 }
 
 /// A host.
 #[derive(Debug)]
 pub struct Node {
     pub id: BrokerId,
+    /// The number of the host: that of its broker, unless somebody copied a disk (N40).
+    pub host: i32,
     pub disk: Disk,
     pub boot: u64,
     pub process: Option<Process>,
@@ -56,6 +62,7 @@ impl Node {
     pub fn new(id: BrokerId) -> Self {
         Self {
             id,
+            host: id.get(),
             disk: Disk::default(),
             boot: 1,
             process: None,
@@ -75,16 +82,26 @@ impl Node {
     }
 
     /// Starts a process: looks at what the last one left (rules B1, B2).
-    pub fn start(&mut self, life: u64, now: u64) {
+    /// `accepts`: with `etcd.accept.rollback`.
+    pub fn start(&mut self, life: u64, now: u64, accepts: bool) {
         let disk = &mut self.disk;
-        let intact = disk
-            .proof
-            .is_some_and(|(boot, epoch)| !disk.error && (boot == self.boot || disk.marker == Some(epoch)));
+        let here = disk.home == self.host;
+        let intact = disk.proof.is_some_and(|(boot, epoch)| {
+            here && !disk.error && (boot == self.boot || disk.marker == Some(epoch))
+        });
+        let old_lease = if here { disk.lease } else { 0 };
+        disk.home = self.host;
+        if accepts {
+            disk.highest = 0;
+        }
+        let seen = disk.highest;
         let clean = disk.proof.is_some_and(|(_, epoch)| disk.marker == Some(epoch));
         disk.marker = None;
         let data_may_be_lost = !intact && (disk.proof.is_none() || !seeded(Bug::B2Ignored));
         let logs = std::mem::take(&mut disk.logs);
-        self.process = Some(Process::new(self.id, life, self.boot, data_may_be_lost, clean, logs, now));
+        let (id, host, boot) = (self.id, self.host, self.boot);
+        let begin = Begin { id, host, life, boot, data_may_be_lost, clean, old_lease, accepts, seen, now };
+        self.process = Some(Process::new(begin, logs));
         self.last_life = life;
         self.paused = false;
         self.up = true;

@@ -3,32 +3,34 @@
 //! A thin shell around the real cores, with the decisions of `broker/` and `metadata/`: it registers (rules E3, E6, B7), keeps an
 //! image (rule E7), applies roles (rule B3), campaigns, sends changes and gives outcomes back.
 
+mod context;
 mod deciding;
+mod session;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use context::{Context, Fact, Reply};
 pub use deciding::election_of;
 
 use super::controller;
 use super::etcd::{Answer, Request, TTL};
 use super::log::Log;
-use super::message::{ClientAnswer, ClientRequest, Message, Refusal};
-use super::random::Random;
+use super::message::{ClientAnswer, Message, Refusal};
 use super::replica::{Applied, Replica, Role};
 use super::stopping::Stop;
-use super::{cluster_value, duration, keys, topic_id};
+use super::{cluster_value, duration, keys, topic_id, topic_name};
 use crate::metadata::PartitionOutcome;
 use crate::metadata::apply::{self, KeyEvent};
-use crate::metadata::image::{ClusterImage, ReplicaEntry};
+use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry};
 use crate::metadata::keys::{BrokerLiveValue, Key, Record};
 use crate::metadata::txn::Outcome;
 use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
 use crate::metadata::txn::shapes::{self, ClusterKey};
 use crate::replication::election::{self, ElectionRules};
-use crate::replication::leader::{Leader, Rules};
+use crate::replication::leader::Rules;
 use crate::types::seeded::{Bug, seeded};
-use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionEpoch};
+use crate::types::{BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch};
 
 /// The deadline of a session is that much before the lease's end (rule E6).
 const MARGIN: u64 = 90;
@@ -38,8 +40,13 @@ pub const TICK: u64 = 100;
 pub const REQUEST_TIMEOUT: u64 = 250;
 /// `replica.lag.time.max.ms`
 pub const LAG_MAX: u64 = 400;
+/// Between two writes of the highest revision seen (rule E13).
+const REMEMBER: u64 = 500;
 /// Each better placed candidate is given that long.
 const RANK_DELAY: u64 = 60;
+
+/// The key of what [`Topic::min_isr`] holds.
+pub const MIN_ISR: &str = "min.insync.replicas";
 
 /// The topic's configuration.
 #[derive(Debug, Clone, Copy)]
@@ -55,74 +62,16 @@ impl Topic {
         Rules { min_insync_replicas: self.min_isr, lag_max: duration(LAG_MAX) }
     }
 
+    /// As an image has it, where somebody has changed it since.
+    pub fn configured(mut self, image: &ClusterImage) -> Self {
+        let changed = image.config(&ConfigEntity::Topic(topic_name()));
+        let min = changed.and_then(|entries| entries.get(MIN_ISR)?.parse().ok());
+        self.min_isr = min.unwrap_or(self.min_isr);
+        self
+    }
+
     pub const fn election(self) -> ElectionRules {
         ElectionRules { min_insync_replicas: self.min_isr, unclean: self.unclean }
-    }
-}
-
-/// What a process does to the world, and what it is given.
-pub struct Context<'a> {
-    pub now: u64,
-    pub topic: Topic,
-    pub random: &'a mut Random,
-    pub ids: &'a mut u64,
-    pub sends: Vec<(BrokerId, Message)>,
-    pub replies: Vec<Reply>,
-    pub etcd: Vec<(u64, Request)>,
-    pub facts: Vec<Fact>,
-    pub exit: bool,
-}
-
-/// An answer to a client.
-#[derive(Debug, Clone)]
-pub struct Reply {
-    pub request: ClientRequest,
-    pub answer: ClientAnswer,
-    /// The epoch in which the sender leads.
-    pub in_epoch: Option<LeaderEpoch>,
-    /// The size of the ISR, and what is asked for.
-    pub isr: (usize, usize),
-}
-
-/// What the checker is told as it happens.
-#[derive(Debug, Clone)]
-pub enum Fact {
-    /// A record was written to the log.
-    Stored { partition: i32, index: usize, value: u64 },
-    /// A leader's high watermark moved from `from` on by these values.
-    Advanced { partition: i32, epoch: LeaderEpoch, from: usize, values: Vec<u64> },
-    /// A produce with acks=all was taken: the size of the ISR, and what is asked for (rule L7).
-    Taken { partition: i32, isr: (usize, usize) },
-    /// The log was cut.
-    Cut { partition: i32, from: Offset, to: Offset, below_high_watermark: bool },
-}
-
-impl Context<'_> {
-    pub fn id(&mut self) -> u64 {
-        *self.ids += 1;
-        *self.ids
-    }
-
-    pub fn send(&mut self, to: BrokerId, message: Message) {
-        self.sends.push((to, message));
-    }
-
-    pub fn reply(&mut self, request: ClientRequest, answer: ClientAnswer) {
-        self.replies.push(Reply { request, answer, in_epoch: None, isr: (0, 0) });
-    }
-
-    /// An answer of a leader, with what it rested on.
-    pub fn reply_of(&mut self, core: &Leader, request: ClientRequest, answer: ClientAnswer) {
-        let isr = (core.isr_size(), core.min_isr());
-        self.replies.push(Reply { request, answer, in_epoch: Some(core.epoch()), isr });
-    }
-
-    pub fn stored(&mut self, partition: i32, index: usize, value: u64) {
-        self.facts.push(Fact::Stored { partition, index, value });
-    }
-
-    pub fn cut(&mut self, partition: i32, from: Offset, to: Offset, below_high_watermark: bool) {
-        self.facts.push(Fact::Cut { partition, from, to, below_high_watermark });
     }
 }
 
@@ -193,11 +142,44 @@ impl Purpose {
     }
 }
 
+/// What a process finds when it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Begin {
+    pub id: BrokerId,
+    /// The number of its host.
+    pub host: i32,
+    pub life: u64,
+    pub boot: u64,
+    /// What the disk proves (rules B1, B2).
+    pub data_may_be_lost: bool,
+    pub clean: bool,
+    /// The lease that the last process on these very directories wrote down; 0: none.
+    pub old_lease: i64,
+    /// It was started with `etcd.accept.rollback`.
+    pub accepts: bool,
+    /// The highest revision of etcd that the disk remembers.
+    pub seen: i64,
+    pub now: u64,
+}
+
 #[derive(Debug)]
 pub struct Process {
     pub id: BrokerId,
+    host: i32,
     pub life: u64,
     pub boot: u64,
+    old_lease: i64,
+    /// It believes whatever etcd says: an operator accepted that it went back in time (rule E13).
+    pub accepts: bool,
+    /// No etcd at an older revision is registered with.
+    seen: i64,
+    /// Which etcd the watch is of: how often it was restored before.
+    pub generation: u64,
+    /// How often in a row etcd looked like its own past.
+    suspicions: u32,
+    /// That was once too often: it believes nothing more, and writes nothing, until somebody restarts it.
+    pub refused: bool,
+    next_remember: u64,
     pub session: Session,
     /// The lifetime in whose name it acts: registered, and seen in the image (rule B3).
     pub me: Option<ReplicaEntry>,
@@ -223,19 +205,20 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn new(
-        id: BrokerId,
-        life: u64,
-        boot: u64,
-        data_may_be_lost: bool,
-        clean_start: bool,
-        left: BTreeMap<i32, Log>,
-        now: u64,
-    ) -> Self {
+    pub fn new(begin: Begin, left: BTreeMap<i32, Log>) -> Self {
+        let Begin { id, host, life, boot, data_may_be_lost, clean, old_lease, accepts, seen, now } = begin;
         let mut process = Self {
             id,
+            host,
             life,
             boot,
+            old_lease,
+            accepts,
+            seen,
+            generation: 0,
+            suspicions: 0,
+            refused: false,
+            next_remember: now + REMEMBER,
             session: Session::Away { next_at: now },
             me: None,
             deadline: 0,
@@ -258,28 +241,16 @@ impl Process {
         for (partition, mut log) in std::mem::take(&mut process.left) {
             let end = log.end();
             log.epochs.truncate_from_end(end.get());
-            let recovery = if clean_start {
-                0
-            } else {
-                40 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 250
-            };
+            let recovery =
+                if clean { 0 } else { 40 + (life * 37 + u64::from(partition.unsigned_abs()) * 53) % 250 };
             process.replicas.insert(partition, Replica::new(partition, log, now + recovery));
         }
         process
     }
 
-    fn live_value(&self, draining: bool, stopping: bool) -> Record<BrokerLiveValue> {
-        Record::new(BrokerLiveValue {
-            incarnation: uuid::Uuid::from_u128(u128::from(self.life)),
-            boot_id: self.boot.to_string(),
-            host: self.id.to_string(),
-            endpoints: Vec::new(),
-            rack: None,
-            directories: Vec::new(),
-            version: String::new(),
-            draining,
-            stopping,
-        })
+    /// It runs on a host that calls itself like another.
+    pub fn named_as(&mut self, host: i32) {
+        self.host = host;
     }
 
     fn ask(&mut self, pending: Pending, request: Request, context: &mut Context<'_>) {
@@ -288,9 +259,21 @@ impl Process {
         context.etcd.push((id, request));
     }
 
-    /// The session is held and its deadline has not passed.
+    /// The deadline of its session has passed, or it does not believe etcd any more.
     pub const fn is_fenced(&self, now: u64) -> bool {
-        now > self.deadline
+        now > self.deadline || self.refused
+    }
+
+    /// Changes of a partition's ISR in a leader epoch of which nothing was heard yet.
+    pub fn isr_changes(&self, partition: i32, epoch: LeaderEpoch) -> impl Iterator<Item = &PartitionChange> {
+        let sent = self.pending.values().filter_map(|pending| match pending {
+            Pending::Changes(changes) => Some(changes),
+            _ => None,
+        });
+        let mine = move |(change, purpose): &&(PartitionChange, Purpose)| {
+            change.partition == partition && *purpose == Purpose::Isr(epoch)
+        };
+        sent.flatten().filter(mine).map(|(change, _)| change)
     }
 
     pub fn held(&self) -> Option<&Held> {
@@ -320,6 +303,10 @@ impl Process {
         if self.cursor.is_none() || now >= self.next_resync && !seeded(Bug::E7NoResync) {
             self.read_all(context);
         }
+        if now >= self.next_remember {
+            self.next_remember = now + REMEMBER;
+            disk.highest = disk.highest.max(self.image.revision);
+        }
         // Now and then the logs are synced and the high watermarks written.
         for replica in self.replicas.values_mut() {
             if now >= replica.ready_at && context.random.chance(15) {
@@ -329,21 +316,6 @@ impl Process {
                 replica.log.checkpoint = replica.high_watermark.get();
             }
         }
-    }
-
-    fn register(&mut self, disk: &mut super::node::Disk, context: &mut Context<'_>) {
-        let lease = i64::try_from(context.id()).unwrap();
-        // A lost registration must be ended by the next process: its lease is written down first (rule B7).
-        disk.lease = lease;
-        if seeded(Bug::B2ProofEarly) {
-            (disk.proof, disk.error) = (disk.proof.map(|(_, epoch)| (self.boot, epoch)), false);
-        }
-        let stopping = self.stop.as_ref().is_some_and(Stop::is_stopping);
-        let value = self.live_value(self.draining || self.stop.is_some(), stopping);
-        let cluster = ClusterKey::Stands(cluster_value().encode());
-        let txn = shapes::register(keys(), self.id, &value, lease, self.data_may_be_lost, cluster);
-        self.session = Session::Registering;
-        self.ask(Pending::Register { lease, sent: context.now }, Request::Register { lease, txn }, context);
     }
 
     fn read_all(&mut self, context: &mut Context<'_>) {
@@ -420,12 +392,14 @@ impl Process {
                     }
                 }
             }
-            (Pending::ReadAll, Answer::All { entries, revision }) => {
+            (Pending::ReadAll, Answer::All { entries, revision, generation }) => {
                 self.reading = false;
                 self.next_resync = now + context.topic.resync;
-                if revision >= self.image.revision || seeded(Bug::F7OldEpoch) {
-                    self.image = Arc::new(apply::from_snapshot(keys(), &entries, revision).image);
-                    self.cursor = Some(after);
+                let fresh = apply::from_snapshot(keys(), &entries, revision).image;
+                if self.believes(&fresh) {
+                    self.suspicions = 0;
+                    self.image = Arc::new(fresh);
+                    self.watches(after, generation);
                     self.look_for_myself(now);
                 }
             }
@@ -439,38 +413,9 @@ impl Process {
         self.poll(context);
     }
 
-    fn registered(
-        &mut self,
-        lease: i64,
-        sent: u64,
-        answer: Answer,
-        disk: &mut super::node::Disk,
-        context: &mut Context<'_>,
-    ) {
-        let now = context.now;
-        match answer {
-            Answer::Outcome(Outcome::Applied { revision }) => {
-                let epoch = BrokerEpoch(revision);
-                self.deadline = sent + TTL - MARGIN;
-                self.session =
-                    Session::Held(Held { epoch, lease, renewed_at: sent, renewing: false, candidate: false });
-                // The proof is written only now (N45).
-                disk.proof = Some((self.boot, revision));
-                disk.error = false;
-                self.data_may_be_lost = false;
-            }
-            Answer::Outcome(Outcome::Rejected { found, .. }) => {
-                self.session = Session::Away { next_at: now + TICK };
-                let live = keys().bytes(&Key::BrokerLive(self.id));
-                let Some(holder) = found.into_iter().find(|stored| stored.key == live) else { return };
-                let value = Record::<BrokerLiveValue>::decode(&holder.value).unwrap().value;
-                // Its own past on this host is ended at once (rule B7): directory lock and boot id say so.
-                if value.boot_id == self.boot.to_string() && value.host == self.id.to_string() {
-                    self.ask(Pending::Revoke, Request::Revoke { lease: holder.lease }, context);
-                }
-            }
-            _ => self.session = Session::Away { next_at: now + TICK },
-        }
+    /// Its watch goes on there, of that etcd.
+    pub fn watches(&mut self, cursor: usize, generation: u64) {
+        (self.cursor, self.generation) = (Some(cursor), generation);
     }
 
     /// The watch brings events.
@@ -482,21 +427,12 @@ impl Process {
     }
 
     /// The watch cannot go on from where it was (rule E7).
-    pub fn watch_lost(&mut self, end: usize, context: &mut Context<'_>) {
+    pub fn watch_lost(&mut self, end: usize, generation: u64, context: &mut Context<'_>) {
         if seeded(Bug::E7NoResync) {
-            self.cursor = Some(end);
+            self.watches(end, generation);
         } else {
             self.cursor = None;
             self.read_all(context);
-        }
-    }
-
-    /// A deletion of the own key beats any renewal (rule E6).
-    fn look_for_myself(&mut self, now: u64) {
-        let Session::Held(held) = &self.session else { return };
-        let gone = self.image.brokers.get(&self.id).is_none_or(|live| live.epoch != held.epoch);
-        if gone && self.image.revision >= held.epoch.get() {
-            self.session = Session::Away { next_at: now };
         }
     }
 
@@ -529,23 +465,6 @@ impl Process {
             Message::Refused { broker } => self.end_session_of(broker, context),
         }
         self.poll(context);
-    }
-
-    /// Faster than the lease: its connections are reset and its port refuses, so that process is dead.
-    fn end_session_of(&mut self, broker: BrokerId, context: &mut Context<'_>) {
-        let Some(live) = self.image.brokers.get(&broker) else { return };
-        // Who stops in order ends its session itself.
-        if live.stopping || self.me.is_none() || !self.ending.insert(broker) {
-            return;
-        }
-        let entry = ReplicaEntry { id: broker, epoch: live.epoch };
-        let candidacy = self
-            .image
-            .candidates
-            .iter()
-            .find(|(_, candidate)| candidate.broker == broker && candidate.broker_epoch == entry.epoch);
-        let txn = shapes::end_session(keys(), entry, candidacy.map(|(lease, _)| *lease));
-        self.ask(Pending::EndSession(broker), Request::Txn(txn), context);
     }
 
     fn serving(&mut self, partition: i32, now: u64) -> Option<&mut Replica> {

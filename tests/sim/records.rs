@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::etcd::Etcd;
 use super::keys;
+use crate::broker::rollback::PASSED_OVER;
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{BrokerLiveValue, Key, PartitionValue, Record};
 use crate::replication::members::effective_min_isr;
@@ -29,19 +30,28 @@ pub fn is_unclean(etcd: &Etcd, old: &PartitionValue, new: &PartitionValue) -> bo
     !before.any(|entry| !is_refuted(etcd, *entry))
 }
 
+/// Bounds of what `min.insync.replicas` was, while the run goes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Mins {
+    pub least: usize,
+    pub most: usize,
+}
+
 /// What is wrong with a record that follows another. `losses`: data was lost somewhere before.
 pub fn breach(
     etcd: &Etcd,
     old: &PartitionValue,
     new: &PartitionValue,
-    min_isr: usize,
+    mins: Mins,
     unclean: bool,
     losses: bool,
 ) -> Option<String> {
     let refuted = |entry: &ReplicaEntry| is_refuted(etcd, *entry);
     let has = |entries: &[ReplicaEntry], id| entries.iter().any(|entry| entry.id == id);
     let moved = new.leader_epoch != old.leader_epoch;
-    if moved && new.leader_epoch.get() != old.leader_epoch.get() + 1 {
+    let grown = new.leader_epoch.get() - old.leader_epoch.get();
+    // Where etcd went back in time and that was accepted, forgotten epochs are passed over (rule E13).
+    if moved && grown != 1 && (etcd.generation == 0 || grown != 1 + PASSED_OVER) {
         return Some(format!("leader epoch {} follows {} (rule E1)", new.leader_epoch, old.leader_epoch));
     }
     if !moved && new.leader != old.leader {
@@ -96,8 +106,9 @@ pub fn breach(
             return Some(format!("broker {} is added before the recovery is recorded (rule L13)", entry.id));
         }
     }
-    let enough = effective_min_isr(min_isr, new.replicas.len());
-    if changed && new.isr.len() >= enough && !new.elr.is_empty() {
+    let enough = effective_min_isr(mins.least, new.replicas.len());
+    let enough_for_all = effective_min_isr(mins.most, new.replicas.len());
+    if changed && new.isr.len() >= enough_for_all && !new.elr.is_empty() {
         return Some("the ISR is large enough and the ELR is not empty (rule U2)".into());
     }
     if changed && new.isr.len() < enough && !unclean_election {
@@ -108,7 +119,7 @@ pub fn breach(
         if let Some(forgotten) = gone.into_iter().find(|entry| !has(&new.elr, entry.id)) {
             return Some(format!("broker {} left a small ISR and is not eligible (rule U2)", forgotten.id));
         }
-        if !losses && !unclean && new.isr.len() + new.elr.len() < enough {
+        if !losses && !unclean && enough == enough_for_all && new.isr.len() + new.elr.len() < enough {
             return Some("ISR and ELR together are smaller than min.insync.replicas (rule U2)".into());
         }
     }

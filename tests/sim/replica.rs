@@ -9,7 +9,7 @@ use super::message::{Body, ClientAnswer, ClientKind, ClientRequest, Fetch, Fetch
 use super::process::{Context, Fact};
 use super::{at, duration, topic_id};
 use crate::metadata::image::{ClusterImage, PartitionImage, ReplicaEntry};
-use crate::replication::follower::{self, OutOfRange};
+use crate::replication::follower::{self, EpochLog, OutOfRange};
 use crate::replication::leader::{Leader, Rules};
 use crate::types::seeded::{Bug, seeded};
 use crate::types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch};
@@ -85,6 +85,8 @@ pub struct Applied<'a> {
     pub image: &'a ClusterImage,
     pub me: ReplicaEntry,
     pub rules: Rules,
+    /// Epochs older than the log's are taken: an operator accepted that etcd went back (rule E13).
+    pub accepts: bool,
     pub now: Duration,
 }
 
@@ -125,9 +127,15 @@ impl Replica {
         false
     }
 
+    /// The log has a newer epoch than the record: etcd has forgotten what it said (rule E13).
+    pub fn is_rolled_back(&self, now: LeaderEpoch) -> bool {
+        let newer = self.log.latest_epoch().is_some_and(|seen| LeaderEpoch(0) <= now && now < seen);
+        newer && !seeded(Bug::E13Believes) && !seeded(Bug::F7OldEpoch)
+    }
+
     /// Takes the role that the image gives this broker.
     pub fn apply(&mut self, applied: &Applied<'_>, context: &mut Context<'_>) {
-        let Applied { state, image, me, rules, now } = applied;
+        let Applied { state, image, me, rules, accepts, now } = applied;
         let newer = (state.leader_epoch, state.partition_epoch) >= self.seen;
         if !newer && !seeded(Bug::F7OldEpoch) {
             return; // rule E14
@@ -138,6 +146,10 @@ impl Replica {
             leader == *me || (leader.id == me.id && (alone || seeded(Bug::E3LeadsOn)))
         });
         let followed = state.leader.filter(|leader| leader.id != me.id);
+        if !accepts && self.is_rolled_back(state.leader_epoch) {
+            // To lead would give out an epoch twice, to follow would cut off what was acknowledged.
+            return self.step_down(context);
+        }
         match (&mut self.role, followed) {
             (Role::Leader(leading), _) if leads && leading.core.epoch() == state.leader_epoch => {
                 leading.core.observe(state, image, *rules, *now);
@@ -418,8 +430,10 @@ impl Replica {
                 self.advance(context);
             }
             ClientKind::Read { from } => {
-                if from > end {
-                    return refuse(context, request, Refusal::OffsetOutOfRange);
+                let beyond = from > self.high_watermark && seeded(Bug::C3OutOfRange);
+                if from > end || beyond {
+                    let answer = ClientAnswer::Failed(Refusal::OffsetOutOfRange);
+                    return context.reply_of(core, request, answer); // rule C3
                 }
                 // rule C1
                 let records = self.log.read(from, self.high_watermark, FETCH_MAX);

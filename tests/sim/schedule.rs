@@ -2,12 +2,16 @@
 
 use super::clients::State;
 use super::controller::Wish;
+use super::etcd::Request;
+use super::keys;
 use super::message::{ClientKind, ClientRequest};
 use super::node::Loss;
 use super::process::{Topic, election_of};
 use super::random::Random;
 use super::stopping::Stop;
-use super::world::{Event, Net, Rates, World};
+use super::world::{Deed, Event, Net, Rates, World};
+use crate::metadata::keys::Key;
+use crate::metadata::txn::Operation;
 use crate::types::{BrokerId, LeaderEpoch};
 
 /// How a seed's faults are made.
@@ -28,6 +32,10 @@ pub struct Chaos {
     partitions: i32,
     /// Weight of each fault.
     weights: [u64; FAULTS.len()],
+    /// An operator moves replicas while their leader changes the ISR.
+    meddles: bool,
+    /// Changes of records take their time, while what makes them necessary goes on.
+    slow_changes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +86,8 @@ const FAULTS: [Fault; 19] = [
 /// The world of a seed, before anything goes wrong.
 pub fn world_of(seed: u64) -> World {
     let mut random = Random::new(seed);
+    // What came later has numbers of its own: the other seeds tell the stories that they told.
+    let mut apart = Random::new(!seed);
     let brokers = if random.chance(15) {
         2
     } else if random.chance(8) {
@@ -117,7 +127,7 @@ pub fn world_of(seed: u64) -> World {
         };
     }
     // Some are about nothing but lifetimes: processes that are back at once, without what they had, while their messages are late.
-    let lifetimes = random.chance(15);
+    let lifetimes = random.chance(15) || apart.chance(25);
     if lifetimes {
         for (weight, fault) in weights.iter_mut().zip(FAULTS) {
             *weight = match fault {
@@ -143,7 +153,25 @@ pub fn world_of(seed: u64) -> World {
         away_max,
         partitions,
         weights,
+        meddles: apart.chance(15),
+        slow_changes: lifetimes && apart.chance(60),
     });
+    if apart.chance(8) {
+        for _ in 0..apart.between(2, 6) {
+            let min = usize::try_from(apart.between(1, 3)).unwrap();
+            let at = world.now + apart.between(50, length);
+            world.at(at, Event::Deed(Deed::MinIsr(min)));
+        }
+    }
+    if apart.chance(5) {
+        let id = apart.pick(&world.brokers());
+        let at = world.now + apart.between(50, length);
+        world.at(at, Event::Deed(Deed::Copy(id)));
+    }
+    if apart.chance(16) {
+        let from = world.now + apart.between(50, 700);
+        world.goes_back(from, from + apart.between(50, 1_200));
+    }
     world.at(world.now, Event::Chaos);
     world.at(world.now, Event::Operate);
     world
@@ -197,7 +225,7 @@ impl World {
         let client = usize::try_from(self.random.below(2)).unwrap();
         let partition = i32::try_from(self.random.below(partitions.unsigned_abs().into())).unwrap();
         // Metadata of any broker that answers, stale or not.
-        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let brokers: Vec<BrokerId> = self.brokers();
         let asked = self.random.pick(&brokers);
         let node = &self.nodes[&asked];
         let told = node.process.as_ref().filter(|_| !node.paused).and_then(|process| {
@@ -290,14 +318,14 @@ impl World {
         {
             return leader.id;
         }
-        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let brokers: Vec<BrokerId> = self.brokers();
         self.random.pick(&brokers)
     }
 
     fn strike(&mut self, fault: Fault, target: BrokerId, partition: i32, chaos: &Chaos) {
         let away = self.nodes.values().filter(|node| node.process.is_none() || node.paused).count();
         let may_go = away < chaos.away_max;
-        let brokers: Vec<BrokerId> = self.nodes.keys().copied().collect();
+        let brokers: Vec<BrokerId> = self.brokers();
         let other = self.random.pick(&brokers);
         self.note(|| format!("-- {fault:?} {target} {other}"));
         match fault {
@@ -372,22 +400,66 @@ impl World {
             }
             Fault::Preferred => self.wish(&Wish::Balance, None),
             Fault::Reassign => {
-                let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
-                let count = if self.random.chance(30) { 2 } else { rf.min(brokers.len()) };
-                let mut shuffled = brokers;
-                for at in (1..shuffled.len()).rev() {
-                    let with = usize::try_from(self.random.below(at as u64 + 1)).unwrap();
-                    shuffled.swap(at, with);
-                }
-                shuffled.truncate(count);
-                let wish = if self.random.chance(15) {
-                    Wish::Cancel(partition)
-                } else {
-                    Wish::Reassign(partition, shuffled)
-                };
+                let wish = self.some_move(partition);
                 self.wish(&wish, Some(target));
             }
             _ => {}
         }
     }
+
+    /// Other replicas for a partition.
+    fn some_move(&mut self, partition: i32) -> Wish {
+        let mut shuffled: Vec<BrokerId> = self.brokers();
+        let rf = self.checker.truths.get(&partition).map_or(1, |truth| truth.record.replicas.len());
+        let count = if self.random.chance(30) { 2 } else { rf.min(shuffled.len()) };
+        for at in (1..shuffled.len()).rev() {
+            let with = usize::try_from(self.random.below(at as u64 + 1)).unwrap();
+            shuffled.swap(at, with);
+        }
+        shuffled.truncate(count);
+        if self.random.chance(15) { Wish::Cancel(partition) } else { Wish::Reassign(partition, shuffled) }
+    }
+
+    /// How much later a request reaches etcd than it might, if it changes a partition's record; and that partition, if somebody else
+    /// is to be faster (N15).
+    pub fn change_is_late(&mut self, request: &Request) -> (u64, Option<i32>) {
+        let kind = self.chaos.as_ref().map(|chaos| (chaos.meddles, chaos.slow_changes));
+        let (Some((meddles, slow)), Some(partition)) = (kind, changed_by(request)) else { return (0, None) };
+        if meddles && self.random.chance(35) {
+            (self.random.between(10, 80), Some(partition))
+        } else if slow && self.random.chance(50) {
+            (self.random.between(20, 150), None)
+        } else {
+            (0, None)
+        }
+    }
+
+    /// An operator moves the replicas of a partition, by another broker than `node`, right now.
+    pub fn meddle(&mut self, node: BrokerId, partition: i32) {
+        let others: Vec<BrokerId> = self
+            .nodes
+            .values()
+            .filter(|other| other.id != node && !other.paused && other.process.is_some())
+            .map(|other| other.id)
+            .collect();
+        if others.is_empty() {
+            return;
+        }
+        let by = self.random.pick(&others);
+        let wish = self.some_move(partition);
+        self.wish(&wish, Some(by));
+        self.act(by, None, |process, _, context| process.poll(context));
+    }
+}
+
+/// The first partition whose record a request changes.
+fn changed_by(request: &Request) -> Option<i32> {
+    let Request::Txn(txn) = request else { return None };
+    txn.operations.iter().find_map(|operation| match operation {
+        Operation::Put { key, .. } => match keys().parse(key) {
+            Ok(Key::Partition(_, partition)) => Some(partition),
+            _ => None,
+        },
+        Operation::DeleteRange { .. } => None,
+    })
 }

@@ -13,17 +13,17 @@
 use super::checker::Checker;
 use super::clients::State;
 use super::message::{ClientAnswer, ClientKind, ClientRequest, Refusal};
-use super::node::Loss;
+use super::node::{Loss, Node};
 use super::process::{Process, Topic};
 use super::replica::Replica;
 use super::stopping::Stop;
 use super::world::{Event, Net, Rates, World};
-use super::{cluster_value, controller, keys, topic_id};
+use super::{cluster_value, controller, keys, topic_id, topic_name};
 use crate::metadata::image::ReplicaEntry;
 use crate::metadata::keys::{CandidateValue, EpochsFrom, Key, PartitionValue, Record, TopicValue};
 use crate::metadata::txn::{GuardedTxn, shapes};
 use crate::replication::leader::Leader;
-use crate::types::{BrokerId, LeaderEpoch, Offset, TopicName};
+use crate::types::{BrokerId, LeaderEpoch, Offset};
 
 use super::etcd::Request;
 
@@ -56,6 +56,7 @@ impl World {
     /// Creates the topic with these replicas per partition.
     pub fn partitions(mut self, assignment: Vec<Vec<BrokerId>>, min_isr: usize) -> Self {
         self.topic.min_isr = min_isr;
+        self.checker.configured(min_isr);
         let brokers: Vec<ReplicaEntry> = self
             .nodes
             .values()
@@ -65,7 +66,7 @@ impl World {
             })
             .collect();
         let value = Record::new(TopicValue {
-            name: TopicName::new("t").unwrap(),
+            name: topic_name(),
             created_ms: 0,
             assignment,
             epochs: vec![EpochsFrom { from: 0, brokers: brokers.clone() }],
@@ -116,6 +117,7 @@ impl World {
         self.net = Net::default();
         self.rates = Rates { jitter: self.rates.jitter, ..Rates::default() };
         self.holds.clear();
+        self.remove_copy();
         self.release();
         if self.etcd.down {
             let now = self.now;
@@ -124,6 +126,7 @@ impl World {
         let ids: Vec<BrokerId> = self.nodes.keys().copied().collect();
         for id in ids {
             self.resume(id);
+            self.heal_the_past(id);
             if self.nodes[&id].process.as_ref().is_some_and(|process| process.stop.is_some()) {
                 self.crash(id, Loss::Nothing);
             }
@@ -158,6 +161,19 @@ impl World {
         if let Some(process) = self.nodes.get_mut(&BrokerId(broker)).unwrap().process.as_mut() {
             process.stop.get_or_insert(Stop::Leaving { since: now, stopping: false });
         }
+    }
+
+    /// Somebody copies the disk of a broker as it is now to another host, which has its address.
+    pub fn copy_disk(&mut self, broker: i32, host: i32) {
+        let original = &self.nodes[&BrokerId(broker)];
+        let mut copy = Node::new(BrokerId(broker));
+        copy.host = host;
+        copy.disk = original.disk.clone();
+        if let Some(process) = &original.process {
+            let logs = process.replicas.iter().map(|(partition, replica)| (*partition, replica.log.clone()));
+            copy.disk.logs = logs.collect();
+        }
+        self.nodes.insert(BrokerId(host), copy);
     }
 
     pub fn process(&self, broker: i32) -> &Process {

@@ -24,18 +24,25 @@ const RECALL: u64 = 2_000;
 
 /// The seeded bugs that the simulation must find.
 pub const BUGS: &[Bug] = &[
+    Bug::E1NoCompare,
     Bug::E2NoFence,
     Bug::E3Aba,
+    Bug::E3LeadsOn,
     Bug::E4NoEpoch,
     Bug::E5LeaseIsProof,
+    Bug::E6NoDeadline,
     Bug::E7NoResync,
     Bug::E9UnknownIsRejected,
     Bug::E10NoIntact,
+    Bug::E13Believes,
+    Bug::E13NotRaised,
     Bug::L1NoReset,
     Bug::L3LocalIsr,
     Bug::L3NoMinIsr,
     Bug::L3NoReplicaEpoch,
+    Bug::L3IneligibleHolds,
     Bug::L4ShrinkEarly,
+    Bug::L4OtherOutcome,
     Bug::L5NotThisEpoch,
     Bug::L5BelowHighWatermark,
     Bug::L5BelowEpochStart,
@@ -52,7 +59,10 @@ pub const BUGS: &[Bug] = &[
     Bug::F7OldEpoch,
     Bug::B1MarkerFirst,
     Bug::B2Ignored,
+    Bug::B2ProofEarly,
     Bug::B3TooEarly,
+    Bug::B7AnyLease,
+    Bug::U1Unclean,
     Bug::U1UnknownIgnored,
     Bug::U1LastKnownFirst,
     Bug::U2NoElr,
@@ -61,6 +71,7 @@ pub const BUGS: &[Bug] = &[
     Bug::U4OutsideIsr,
     Bug::U5TakenBack,
     Bug::C2Early,
+    Bug::C3OutOfRange,
 ];
 
 fn variable<T: FromStr>(name: &str) -> Option<T> {
@@ -132,6 +143,7 @@ impl Counters {
         self.losses += other.losses;
         self.reads += other.reads;
         self.acked_lost += other.acked_lost;
+        self.restores += other.restores;
     }
 }
 
@@ -155,6 +167,7 @@ fn many_seeds_keep_every_invariant() {
     // Nothing is proven by a run in which nothing happened (I15).
     let each = |total: u64, at_least: u64| total >= at_least * count / 10;
     assert!(each(did.acked, 50) && each(did.leader_changes, 10) && each(did.registrations, 40), "{did:?}");
+    assert!(did.restores * 100 >= count, "{did:?}");
     assert!(each(did.truncations, 1) && each(did.reads, 20) && each(did.losses, 3), "{did:?}");
 }
 
@@ -193,6 +206,18 @@ fn every_seeded_bug_is_found() {
         }
     }
     assert_eq!(missed, [], "not found in {RECALL} seeds");
+}
+
+#[test]
+fn every_guard_that_can_be_left_out_is_among_those_that_are_looked_for() {
+    let source = include_str!("../../src/types/seeded.rs");
+    let (_, list) = source.split_once("pub enum Bug {").unwrap();
+    let (list, _) = list.split_once("\n}").unwrap();
+    let names = list.lines().filter_map(|line| line.trim().strip_suffix(','));
+    let names: Vec<&str> = names.filter(|name| !name.starts_with("//")).collect();
+    let missing: Vec<&&str> =
+        names.iter().filter(|name| BUGS.iter().all(|bug| format!("{bug:?}") != **name)).collect();
+    assert_eq!((names.len(), missing), (BUGS.len(), Vec::new()));
 }
 
 #[test]

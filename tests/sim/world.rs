@@ -1,15 +1,22 @@
 //! Everything there is, and time. Each step takes the earliest event and looks at the invariants afterwards.
 
+mod network;
+mod people;
+mod restoring;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checker::Checker;
 use super::clients::Clients;
-use super::etcd::{self, Answer, Etcd, Request};
-use super::message::{ClientAnswer, ClientRequest, Message, Refusal};
+use super::etcd::{Answer, Etcd, Request};
+use super::message::{ClientAnswer, Message};
 use super::node::Node;
-use super::process::{Context, Process, REQUEST_TIMEOUT, TICK, Topic};
+use super::process::{Context, Process, TICK, Topic};
 use super::random::Random;
 use super::schedule::Chaos;
+pub use people::Deed;
+pub use restoring::Restoring;
+
 use crate::types::BrokerId;
 
 /// Something that happens.
@@ -67,6 +74,9 @@ pub enum Event {
     /// The schedule's next fault, or operation of a client.
     Chaos,
     Operate,
+    /// etcd goes back in time.
+    Restoring(restoring::Step),
+    Deed(Deed),
 }
 
 /// What the network does beside delivering.
@@ -114,6 +124,7 @@ pub struct World {
     pub clients: Clients,
     pub checker: Checker,
     pub chaos: Option<Chaos>,
+    pub restoring: Restoring,
     pub holds: Vec<Hold>,
     pub held: Vec<Event>,
     pub trace: Trace,
@@ -162,6 +173,7 @@ impl World {
             clients: Clients::default(),
             checker: Checker::default(),
             chaos: None,
+            restoring: Restoring::default(),
             holds: Vec::new(),
             held: Vec::new(),
             trace: Trace::default(),
@@ -250,12 +262,14 @@ impl World {
             Event::Start { node } => self.start(node),
             Event::Chaos => self.next_fault(),
             Event::Operate => self.next_operation(),
+            Event::Restoring(step) => self.restoring_goes_on(step),
+            Event::Deed(deed) => self.do_deed(deed),
         }
         self.checker.between(&self.etcd, &self.nodes);
     }
 
     /// Lets a process act, then spreads what it did.
-    fn act(
+    pub(super) fn act(
         &mut self,
         id: BrokerId,
         life: Option<u64>,
@@ -285,7 +299,7 @@ impl World {
         let node = &self.nodes[&id];
         self.checker.acted(node, &facts);
         for reply in &replies {
-            self.checker.answered(node, reply, fenced, self.topic);
+            self.checker.answered(node, reply, fenced);
         }
         for (to, message) in sends {
             self.send(Some(id), to, message);
@@ -303,174 +317,7 @@ impl World {
             self.note(|| format!("broker {id} has stopped"));
             self.nodes.get_mut(&id).unwrap().end(super::node::Loss::Nothing, |_| 0);
         }
-    }
-
-    fn send(&mut self, from: Option<BrokerId>, to: BrokerId, message: Message) {
-        let node = &self.nodes[&to];
-        let Some(life) = node.process.as_ref().map(|process| process.life) else {
-            let refused = node.up && from.is_none_or(|from| !self.net.cut.contains(&(from, to)));
-            if refused && let Some(from) = from {
-                self.refused(from, to);
-            }
-            return;
-        };
-        let lost = from.is_some_and(|from| self.net.cut.contains(&(from, to)));
-        if lost || from.is_some() && self.random.chance(self.rates.lost) {
-            return;
-        }
-        if self.rates.repeated > 0 && self.random.chance(self.rates.repeated) {
-            let at = self.now + self.latency(40);
-            self.at(at, Event::Message { to, from, life, message: message.clone() });
-        }
-        let at = self.now + self.latency(self.rates.slow);
-        self.at(at, Event::Message { to, from, life, message });
-    }
-
-    /// `from` learns that the process on `dead` is gone.
-    fn refused(&mut self, from: BrokerId, dead: BrokerId) {
-        if let Some(life) = self.nodes[&from].process.as_ref().map(|process| process.life)
-            && !self.net.cut.contains(&(dead, from))
-        {
-            let message = Message::Refused { broker: dead };
-            self.at(self.now + 2, Event::Message { to: from, from: Some(dead), life, message });
-        }
-    }
-
-    fn message(&mut self, to: BrokerId, from: Option<BrokerId>, life: u64, message: Message) {
-        let there = self.nodes[&to].process.as_ref().is_some_and(|process| process.life == life);
-        if !there {
-            let node = &self.nodes[&to];
-            if let Some(from) = from
-                && node.process.is_none()
-                && node.up
-                && !matches!(message, Message::Refused { .. })
-            {
-                self.refused(from, to);
-            }
-            return;
-        }
-        self.act(to, Some(life), |process, _, context| process.received(message, context));
-    }
-
-    /// A client's request.
-    pub fn client_sends(&mut self, to: BrokerId, request: ClientRequest) {
-        let op = request.op;
-        if self.nodes[&to].process.is_none() {
-            let answer = ClientAnswer::Failed(Refusal::Lost);
-            return self.at(self.now + 1, Event::Reply { op, answer });
-        }
-        self.send(None, to, Message::Client(request));
-    }
-
-    fn ask_etcd(&mut self, node: BrokerId, life: u64, id: u64, request: Request) {
-        self.at(self.now + REQUEST_TIMEOUT, Event::Timeout { node, life, id });
-        if self.net.no_requests.contains(&node) || self.random.chance(self.rates.etcd_lost) {
-            return;
-        }
-        let at = self.now + 1 + self.latency(self.rates.etcd_slow);
-        self.at(at, Event::Request { node, life, id, request });
-    }
-
-    fn request(&mut self, node: BrokerId, life: u64, id: u64, request: Request) {
-        if self.etcd.down {
-            return;
-        }
-        let fence = match &request {
-            Request::AsController { lease, epoch, .. } => Some((*lease, *epoch)),
-            _ => None,
-        };
-        let stale = matches!(request, Request::ReadAll)
-            && !self.etcd.snapshots.is_empty()
-            && self.rates.hostile_watch > 0
-            && self.random.chance(30);
-        let answer = if stale {
-            etcd::read_all(&self.etcd.snapshots[self.random.below(self.etcd.snapshots.len() as u64) as usize])
-        } else {
-            self.etcd.handle(request, self.now)
-        };
-        self.etcd_has_written(fence);
-        if self.net.no_answers.contains(&node) || self.random.chance(self.rates.etcd_lost) {
-            return;
-        }
-        let after = match &answer {
-            Answer::All { revision, .. } => self.etcd.after(*revision),
-            _ => 0,
-        };
-        let at = self.now + self.latency(self.rates.etcd_slow);
-        self.at(at, Event::Answer { node, life, id, answer, after });
-    }
-
-    /// The checker and the watches take what was written.
-    pub fn etcd_has_written(&mut self, fence: Option<(i64, i64)>) {
-        let writes = std::mem::take(&mut self.etcd.written);
-        if writes.is_empty() {
-            return;
-        }
-        if self.trace.is_on() {
-            for write in &writes {
-                let key = String::from_utf8_lossy(&write.key).into_owned();
-                let value = write.value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
-                self.note(|| format!("  etcd {}: {key} = {value:?}", write.revision));
-            }
-        }
-        self.checker.written(&writes, &self.etcd, &mut self.nodes, self.topic, fence);
-        let ids: Vec<BrokerId> = self.nodes.keys().copied().collect();
-        for id in ids {
-            self.notify(id);
-        }
-    }
-
-    /// A watch event is on its way to a broker that is behind.
-    fn notify(&mut self, id: BrokerId) {
-        let Some(process) = &self.nodes[&id].process else { return };
-        let life = process.life;
-        let behind = process.cursor.is_some_and(|cursor| cursor != self.etcd.history.len());
-        if behind && self.watching.insert(id) {
-            let at = self.now + self.latency(self.rates.etcd_slow);
-            self.at(at, Event::Watch { node: id, life });
-        }
-    }
-
-    fn watch(&mut self, id: BrokerId, life: u64) {
-        self.watching.remove(&id);
-        if self.etcd.down || self.net.no_answers.contains(&id) {
-            return; // the next tick asks again
-        }
-        let process = self.nodes[&id].process.as_ref().filter(|process| process.life == life);
-        let Some(cursor) = process.and_then(|process| process.cursor) else { return };
-        let end = self.etcd.history.len();
-        let compacted =
-            self.etcd.history.get(cursor).is_some_and(|next| next.mod_revision < self.etcd.compacted);
-        if compacted || cursor > end {
-            return self.act(id, Some(life), |process, _, context| process.watch_lost(end, context));
-        }
-        let hostile = self.rates.hostile_watch > 0 && self.random.chance(self.rates.hostile_watch);
-        let mut from = cursor;
-        let mut until = end;
-        if self.rates.jitter && self.random.chance(30) && end > cursor {
-            // Only a part for now: whole revisions.
-            until = cursor + 1 + usize::try_from(self.random.below((end - cursor) as u64)).unwrap();
-            until = self.etcd.after(self.etcd.history[until - 1].mod_revision);
-        }
-        let mut events = self.etcd.history[cursor..until].to_vec();
-        if hostile {
-            match self.random.below(3) {
-                0 => events.clear(),
-                1 => {
-                    from = from.saturating_sub(usize::try_from(self.random.below(6)).unwrap());
-                    events = self.etcd.history[from..until].to_vec();
-                }
-                _ => {
-                    // A later one first: what comes behind it is old for the image.
-                    events.reverse();
-                    let rest = events.split_off(events.len().min(1));
-                    self.act(id, Some(life), |process, _, context| process.watched(&events, until, context));
-                    events = rest;
-                }
-            }
-        }
-        self.act(id, Some(life), |process, _, context| process.watched(&events, until, context));
-        self.notify(id);
+        self.look_at_copy(id);
     }
 
     fn tick(&mut self, id: BrokerId, life: u64) {
@@ -500,7 +347,8 @@ impl World {
         self.lives += 1;
         let (life, now) = (self.lives, self.now);
         self.note(|| format!("broker {id} starts, life {life}"));
-        self.nodes.get_mut(&id).unwrap().start(life, now);
+        let accepts = self.begins_with_acceptance(id);
+        self.nodes.get_mut(&id).unwrap().start(life, now, accepts);
         self.watching.remove(&id);
         self.at(now, Event::Tick { node: id, life });
     }

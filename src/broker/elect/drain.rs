@@ -179,7 +179,7 @@ fn successor(image: &ClusterImage, state: &PartitionImage, me: ReplicaEntry) -> 
 /// Sends hand-overs and counts those that were taken.
 async fn send(broker: &Broker, changes: Vec<PartitionChange>) -> usize {
     let asked = changes.len();
-    let outcomes = broker.metadata().change_partitions(changes).await;
+    let outcomes = broker.change_partitions(changes).await;
     let written = outcomes.iter().filter(|outcome| matches!(outcome, PartitionOutcome::Written(_))).count();
     (0..written).for_each(|_| numbers::elected(Won::HandOver));
     if written > 0 {

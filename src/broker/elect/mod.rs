@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Broker, rollback};
+use super::Broker;
 use crate::log::Step;
 use crate::metadata::PartitionOutcome;
 use crate::metadata::image::{ClusterImage, ReplicaEntry, TopicImage};
@@ -99,17 +99,14 @@ async fn campaign(broker: &Broker, vacancies: &mut Vacancies) -> Option<Duration
     if held_back || drain::is_to_be_announced(broker) {
         return Some(HELD_BACK_RETRY);
     }
-    let mut ballots = vacancies.ballots(
+    let ballots = vacancies.ballots(
         now,
         |image, topic| broker.election_rules(image, topic),
         |topic, partition| broker.can_serve(topic, partition),
     );
-    if broker.broker_config().etcd.accept_rollback {
-        ballots.iter_mut().for_each(|ballot| rollback::raise(&mut ballot.change));
-    }
     if !ballots.is_empty() {
         let changes = ballots.iter().map(|ballot| ballot.change.clone()).collect();
-        let outcomes = broker.metadata().change_partitions(changes).await;
+        let outcomes = broker.change_partitions(changes).await;
         let then = broker.clock().elapsed();
         for (ballot, outcome) in ballots.iter().zip(&outcomes) {
             let chance =

@@ -330,4 +330,31 @@ fn the_high_watermark_comes_back_from_its_checkpoint_within_the_log() {
     let _ = std::fs::remove_file(fixture.path().join("recovery-point-offset-checkpoint"));
     let log = reopened(&mut fixture, config());
     assert_eq!((log.high_watermark(), log.log_end_offset()), (at(2), at(2)));
+    let text = std::fs::read_to_string(fixture.path().join("replication-offset-checkpoint")).unwrap();
+    assert_eq!(text, "0\n1\nt 0 2\n", "what comes there next is not committed after another crash");
+}
+
+/// After an unclean election other records come where committed ones were: those are not committed for that.
+#[test]
+fn a_cut_takes_back_what_the_disk_remembers_as_committed() {
+    for begins_anew in [false, true] {
+        let mut fixture = Fixture::new();
+        let log = fixture.log(config());
+        for base in 0..5 {
+            follow(&log, base, &[b"v"]);
+        }
+        log.update_high_watermark(at(4));
+        fixture.dirs().housekeep();
+        let cut = if begins_anew { log.restart_at(at(2)) } else { log.truncate_to(at(2)) };
+        cut.wait_blocking().unwrap();
+        for base in 2..5 {
+            let other = at_leader(base, 1, &[b"w"]);
+            log.append_as_follower(other, LeaderEpoch(1)).wait_blocking().unwrap();
+        }
+        log.flush().wait_blocking().unwrap();
+        drop(log);
+        fixture.crash();
+        let log = reopened(&mut fixture, config());
+        assert_eq!((log.high_watermark(), log.log_end_offset()), (at(2), at(5)));
+    }
 }

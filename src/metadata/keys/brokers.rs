@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{Key, decode_number};
 use crate::metadata::image::Endpoint;
 use crate::types::BrokerId;
+use crate::types::seeded::{Bug, seeded};
 
 /// Prefix of the automatic ids, after the cluster's prefix.
 pub(super) const AUTO_IDS: &str = "brokers/ids/";
@@ -39,6 +40,18 @@ pub struct BrokerLiveValue {
     /// It is about to end: it leaves every ISR and enters none (KIP-841, rule U5).
     #[serde(default)]
     pub stopping: bool,
+}
+
+impl BrokerLiveValue {
+    /// Whether this registration, under `lease`, is of an earlier process on the directories of `now`, whose last lease was `ours`
+    /// (0: none is known). A copied disk carries the lease too, but neither boot nor host, and in another directory it counts for
+    /// nothing (rule B7, N40).
+    #[must_use]
+    pub fn is_past_of(&self, now: &Self, lease: i64, ours: i64) -> bool {
+        let same_host = self.boot_id == now.boot_id && self.host == now.host;
+        let our_past = same_host && lease == ours && lease != 0;
+        self.incarnation == now.incarnation || our_past || seeded(Bug::B7AnyLease)
+    }
 }
 
 /// Value of `brokers/last/<id>`. A broker whose disks do not know the lifetime that stands here missed it: they are old (rule B2).

@@ -17,6 +17,7 @@ use crate::metadata::state_file::StateFile;
 use crate::metadata::txn::shapes::{self, ClusterKey};
 use crate::metadata::txn::{Outcome, Stored};
 use crate::types::ids::encode_uuid;
+use crate::types::seeded::{Bug, seeded};
 use crate::types::{BrokerEpoch, BrokerId, random};
 
 /// The smallest automatic node id: Kafka's first one above `reserved.broker.max.id`.
@@ -202,7 +203,8 @@ impl Registrar {
         if registry.map_err(unreachable)? {
             return Err(MetadataError::SharedWithKubernetes);
         }
-        let rolled_back = now < seen && !self.options.accept_rollback;
+        let believes = self.options.accept_rollback || seeded(Bug::E13Believes);
+        let rolled_back = now < seen && !believes;
         let expected = self.options.known_cluster_id.clone().or(state.cluster_id);
         let key = match stored {
             Some(stored) => {
@@ -275,14 +277,9 @@ impl Registrar {
 
     /// Another lifetime holds our id: our own past is ended at once (rule B7), others are waited for.
     async fn deal_with_holder(&self, id: BrokerId, holder: &Stored) -> Result<(), MetadataError> {
-        let registration = &self.options.registration;
         let live = Record::<BrokerLiveValue>::decode(&holder.value).map(|record| record.value).ok();
-        let ours = live.as_ref().is_some_and(|live| {
-            let same_host = live.boot_id == registration.boot_id && live.host == registration.host;
-            let our_past = same_host && holder.lease == self.old_lease && holder.lease != 0;
-            live.incarnation == registration.incarnation || our_past
-        });
-        if ours {
+        let now = self.value().value;
+        if live.as_ref().is_some_and(|live| live.is_past_of(&now, holder.lease, self.old_lease)) {
             return self.connector.revoke(holder.lease).await.map_err(unreachable);
         }
         let host = live.map_or_else(|| "an unreadable registration".to_owned(), |live| live.host);

@@ -1,11 +1,13 @@
 //! What a process decides from its image, and what comes of the changes that it asks for.
 
 use super::*;
+use crate::broker::rollback;
 
 impl Process {
     /// Everything that follows from what changed.
     pub fn poll(&mut self, context: &mut Context<'_>) {
         let now = context.now;
+        context.topic = context.topic.configured(&self.image);
         if let Session::Held(held) = &mut self.session {
             let me = ReplicaEntry { id: self.id, epoch: held.epoch };
             if self.image.lives(me) || seeded(Bug::B3TooEarly) {
@@ -19,7 +21,9 @@ impl Process {
             }
         }
         let Some(me) = self.me else { return };
-        self.set_flags(me, context);
+        if !self.refused {
+            self.set_flags(me, context);
+        }
         self.apply_roles(me, context);
         let image = Arc::clone(&self.image);
         let mut changes = Vec::new();
@@ -29,12 +33,17 @@ impl Process {
             }
             replica.advance(context);
             replica.follow(me, context);
+            if self.refused {
+                continue; // rule E13: nothing that etcd says is believed, nothing is written there
+            }
             let partition = replica.partition;
             if let Some(change) = replica.propose(&image, context) {
                 let epoch = change.value.value.leader_epoch;
                 changes.push((change, Purpose::Isr(epoch)));
             }
-            if let Some(ballot) = campaign(&image, replica, me, context.topic.election(), now) {
+            let may = self.accepts || !replica.is_rolled_back(replica.seen.0);
+            let rules = context.topic.election();
+            if let Some(ballot) = campaign(&image, replica, me, rules, now).filter(|_| may) {
                 replica.campaign.under_way = true;
                 changes.push((ballot, Purpose::Ballot));
             }
@@ -57,7 +66,14 @@ impl Process {
                 }
             }
         }
-        changes.extend(controller::decide(self, me, context));
+        if self.refused {
+            self.wishes.clear();
+        } else {
+            changes.extend(controller::decide(self, me, context));
+        }
+        if self.accepts {
+            changes.iter_mut().for_each(|(change, _)| rollback::raise(&image, change));
+        }
         self.send_changes(changes, context);
         self.stop_on(me, context);
     }
@@ -97,7 +113,8 @@ impl Process {
                 .or_insert_with(|| Replica::new(partition, Log::default(), now));
             if replica.is_ready(now) {
                 let rules = context.topic.rules();
-                let applied = Applied { state, image: &image, me, rules, now: duration(now) };
+                let accepts = self.accepts;
+                let applied = Applied { state, image: &image, me, rules, accepts, now: duration(now) };
                 replica.apply(&applied, context);
             }
         }
@@ -218,7 +235,8 @@ impl Process {
         let state = Arc::new(state);
         let rules = context.topic.rules();
         let Some(replica) = self.replicas.get_mut(&change.partition) else { return };
-        let applied = Applied { state: &state, image: &image, me, rules, now: duration(context.now) };
+        let (accepts, now) = (self.accepts, duration(context.now));
+        let applied = Applied { state: &state, image: &image, me, rules, accepts, now };
         replica.apply(&applied, context);
     }
 }

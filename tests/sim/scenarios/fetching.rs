@@ -1,11 +1,11 @@
 //! Logs that part and meet again: fetches, divergence, truncation.
 
-use super::super::message::{Body, Refusal};
+use super::super::message::{Body, ClientAnswer, Refusal};
 use super::super::node::Loss;
 use super::super::world::World;
 use super::{fetch_of, fetched_by, guarded, tells_high_watermark};
-use crate::types::LeaderEpoch;
 use crate::types::seeded::Bug;
+use crate::types::{LeaderEpoch, Offset};
 
 #[test]
 fn n2_a_follower_with_a_stale_high_watermark_keeps_its_records() {
@@ -177,6 +177,34 @@ fn n6_a_fetch_of_an_older_lifetime_moves_nothing() {
         world.release();
         world.run(100);
         assert_eq!((world.isr(), world.breach()), (vec![1, 2], None));
+        world.ends_well();
+    });
+}
+
+#[test]
+fn n18_who_reads_on_after_a_failover_is_not_told_that_its_offset_is_out_of_range() {
+    guarded(&[Bug::C3OutOfRange], || {
+        let mut world = World::new(3).topic(3, 2);
+        world.acked(1);
+        world.run(50);
+        world.hold(|event| tells_high_watermark(event, 2, 2) || tells_high_watermark(event, 3, 2));
+        let last = world.acked(1);
+        // Consumers read from leaders only: a follower, which knows less, says where to go.
+        let (follower, leader) = (world.read(2, 1, None), world.read(1, 1, None));
+        world.run(20);
+        assert_eq!(world.refusal(follower), Some(Refusal::NotLeader));
+        let first = Offset::new(1).unwrap();
+        assert_eq!(world.answer(leader), Some(&ClientAnswer::Read { from: first, values: vec![last] }));
+        world.kill(1, Loss::Nothing);
+        world.hold(|event| fetch_of(event, 3).is_some());
+        world.run(200);
+        assert_eq!((world.leader(), world.replica(2).high_watermark.get()), (Some(2), 1));
+        // Between the high watermark and the end of the log there is nothing yet, which is no reason to begin anew.
+        let on = world.read(2, 2, None);
+        world.run(20);
+        let next = Offset::new(2).unwrap();
+        assert_eq!(world.answer(on), Some(&ClientAnswer::Read { from: next, values: vec![] }));
+        assert_eq!(world.breach(), None);
         world.ends_well();
     });
 }

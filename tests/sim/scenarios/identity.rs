@@ -44,6 +44,45 @@ fn n13_a_broker_restarts_within_its_lease_and_nobody_sees_it_gone() {
 }
 
 #[test]
+fn n40_a_copy_of_a_disk_neither_ends_its_original_nor_stands_in_for_it() {
+    guarded(&[Bug::B7AnyLease, Bug::B2Ignored], || {
+        // The copy is on another host, or in another directory of a host that looks the same.
+        for same_host in [false, true] {
+            let mut world = World::new(2).topic(2, 2);
+            world.acked(1);
+            world.copy_disk(1, 9);
+            let copy = BrokerId(9);
+            let boot = world.nodes[&BrokerId(1)].boot;
+            let there = world.nodes.get_mut(&copy).unwrap();
+            there.boot = boot + u64::from(!same_host);
+            let acked = world.acked(1);
+            let epoch = world.process(1).me;
+            world.start(copy);
+            if same_host {
+                world.process_mut(9).named_as(1);
+            }
+            // It waits for as long as the original lives, which hears nothing of it.
+            world.run(3_000);
+            assert!(world.process(9).held().is_none());
+            assert!(world.process(1).held().is_some());
+            assert_eq!((world.process(1).me, world.leader(), world.isr()), (epoch, Some(1), vec![1, 2]));
+            // The original is gone, and nobody but the copy knows the number: its records are not what they were (rule B4).
+            world.kill(1, Loss::Nothing);
+            world.run(2_500);
+            assert!(world.process(9).held().is_some());
+            assert_eq!((world.leader(), world.isr(), world.elr()), (Some(2), vec![2], vec![]));
+            assert_eq!(world.breach(), None);
+            world.kill(9, Loss::Nothing);
+            world.start_broker(1);
+            world.run(1_000);
+            world.nodes.remove(&copy);
+            world.ends_well();
+            assert!(world.values(1).contains(&acked));
+        }
+    });
+}
+
+#[test]
 fn n45_a_start_that_never_registered_proves_nothing() {
     guarded(&[Bug::B2ProofEarly], || {
         let mut world = World::new(2).topic(2, 2);

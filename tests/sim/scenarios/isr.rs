@@ -210,6 +210,34 @@ fn n41_a_change_whose_answer_was_lost_may_land_any_time() {
 }
 
 #[test]
+fn a_lower_min_insync_replicas_counts_once_nobody_else_is_eligible() {
+    guarded(&[Bug::U2NoClear], || {
+        let mut world = World::new(3).topic(3, 2);
+        world.acked(1);
+        world.kill(3, Loss::Nothing);
+        world.run(300);
+        world.kill(2, Loss::Nothing);
+        world.run(300);
+        assert_eq!((world.isr(), world.elr()), (vec![1], vec![2]));
+        world.hold(|event| changes_partition(event, 1));
+        world.configure(1);
+        world.run(50);
+        let alone = world.produce(1, true);
+        world.run(50);
+        assert!(!world.is_acked(alone), "2 may still be elected, and lacks it");
+        world.release();
+        world.run(200);
+        assert_eq!((world.elr(), world.is_acked(alone)), (vec![], true));
+        world.kill(1, Loss::Nothing);
+        world.start_broker(2);
+        world.run(3_000);
+        assert_eq!((world.record().leader_epoch.get(), world.breach()), (0, None), "nobody else has it");
+        world.ends_well();
+        assert!(world.values(2).contains(&alone));
+    });
+}
+
+#[test]
 fn n43_an_entry_that_is_refuted_does_not_make_the_isr_large_enough() {
     guarded(&[Bug::U2RefutedCounts], || {
         let mut world = World::new(2).topic(2, 2);

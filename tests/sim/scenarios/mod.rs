@@ -1,9 +1,8 @@
 //! The named scenarios of `correctness.md` (N1 to N25, N40 to N46), told by hand on [`World`]: each ends well, and fails when the
 //! guard that it is about is left out.
 //!
-//! Not here: N18 (consumers read from leaders only, so far), N23 (E13 is a matter of `metadata`: the model's processes keep to the
-//! newest revision they saw), N40 (one process per broker in the model: the directory lock and the registration's Txn have tests with
-//! processes).
+//! Not here: the lock of a directory (N40, rule B6) and blocks of producer ids (N23, rule T11), which are nothing of the model's and have
+//! tests of their own; fetching from followers (N18), which is not built: consumers read from leaders only.
 
 mod elections;
 mod etcd;
@@ -11,6 +10,7 @@ mod fetching;
 mod identity;
 mod isr;
 mod outage;
+mod restore;
 
 use super::etcd::Request;
 use super::keys;
