@@ -172,7 +172,7 @@ pub struct Process {
     /// It believes whatever etcd says: an operator accepted that it went back in time (rule E13).
     pub accepts: bool,
     /// No etcd at an older revision is registered with.
-    seen: i64,
+    pub seen: i64,
     /// Which etcd the watch is of: how often it was restored before.
     pub generation: u64,
     /// How often in a row etcd looked like its own past.

@@ -128,6 +128,7 @@ impl World {
         for id in ids {
             self.notify(id);
         }
+        self.evidence_wears_off();
     }
 
     /// A watch event is on its way to a broker that is behind.

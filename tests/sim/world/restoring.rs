@@ -4,8 +4,8 @@
 //! Who notices, by the product's rules: a process whose image is newer than what etcd says; one that begins on a disk which remembers
 //! a higher revision; a replica whose log has a newer leader epoch than its record. Nobody else can: a broker that was away since before
 //! the backup, or lost its disk, takes the past for the present; and so does one that had seen so little of what is forgotten that etcd
-//! has made up as many revisions before it looks. So there is an operator who does what he must: he knows that he has restored etcd,
-//! starts those with `etcd.accept.rollback` at once, and everybody else once he has begun to.
+//! has made up as many revisions before it has looked often enough to be sure. So there is an operator who does what he must: he knows
+//! that he has restored etcd, starts those with `etcd.accept.rollback` at once, and everybody else once he has begun to.
 
 use super::{Event, World};
 use crate::sim::etcd::State;
@@ -103,6 +103,21 @@ impl World {
         if !accepts {
             self.crash(id, Loss::Nothing);
             self.start(id);
+        }
+    }
+
+    /// etcd has nearly made up what some processes remember, which are not sure yet that it went back.
+    pub(super) fn evidence_wears_off(&mut self) {
+        if self.etcd.generation == 0 || self.chaos.is_none() {
+            return;
+        }
+        let soon = self.etcd.state.revision + TOO_FEW;
+        for id in self.brokers() {
+            let unsure =
+                self.nodes[&id].process.as_ref().filter(|process| !process.accepts && !process.refused);
+            if unsure.is_some_and(|process| process.seen.max(process.image.revision) <= soon) {
+                self.accept(id);
+            }
         }
     }
 
