@@ -1,11 +1,12 @@
 //! Replicas that this broker held and holds no more: their logs are closed and deleted.
 //!
 //! Only a record of the partition that was read, and that is newer than what the log was used under, takes a log away. A partition
-//! without a record, a record that cannot be read, or a topic that is not known never does.
+//! without a record, a record that cannot be read, or a topic that is not known never does. And etcd is asked once more before: an
+//! image that missed a change would take away the log of a replica that came back, perhaps the only one in sync.
 
 use std::sync::Arc;
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Broker, Topic};
 use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
@@ -26,6 +27,30 @@ pub fn of_topic(held: &Topic, topic: &TopicImage, me: BrokerId) -> Vec<Arc<Parti
 /// The record was read, names others, and is newer than `used`.
 fn takes_away(state: &PartitionImage, me: BrokerId, used: PartitionEpoch) -> bool {
     state.partition_epoch > used && !state.replicas.contains(&me)
+}
+
+/// Whether etcd itself says what the image says of these partitions of a topic. What cannot be asked is not confirmed.
+pub async fn is_confirmed(broker: &Broker, topic: &TopicImage, indexes: impl Iterator<Item = i32>) -> bool {
+    let epoch = |index: i32| {
+        let state = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index))?;
+        Some((index, state.partition_epoch))
+    };
+    let read: Vec<(i32, PartitionEpoch)> = indexes.filter_map(epoch).collect();
+    if read.is_empty() {
+        return true;
+    }
+    match broker.metadata().partitions_stand(topic.id, read).await {
+        Ok(stand) => {
+            if !stand {
+                warn!(topic = %topic.name, "etcd does not say that replicas were moved away: their logs stay");
+            }
+            stand
+        }
+        Err(cause) => {
+            info!(topic = %topic.name, %cause, "replicas were moved away: their logs stay until etcd confirms it");
+            false
+        }
+    }
 }
 
 /// Closes the partitions and deletes their logs. Waits for it: a replica may come back.
@@ -55,17 +80,22 @@ async fn delete_log(broker: &Broker, partition: &Partition) -> bool {
     deleted.is_ok()
 }
 
-/// At start: deletes logs on the disk of partitions that were moved away, and of topics whose deletion began, while this broker was
-/// not there.
-pub fn remove_unopened(broker: &Broker, image: &ClusterImage) {
+/// Deletes logs on the disk, which nobody opened, of partitions that were moved away, and of topics whose deletion began, while this
+/// broker was not there. Answers whether that is all: what etcd does not confirm stays.
+pub async fn remove_unopened(broker: &Broker, image: &ClusterImage) -> bool {
     let me = broker.id();
+    let mut all = true;
     for found in broker.log_dirs().partitions_on_disk() {
         let Some(topic) = found.topic_id.and_then(|id| image.topics.get(&id)) else { continue };
-        let index = usize::try_from(found.partition.partition).ok();
-        let state = index.and_then(|index| topic.partitions.get(index));
+        let index = found.partition.partition;
+        let state = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
         // A log on the disk was used under a record, or the lack of one, that named this broker.
         let moved = state.is_some_and(|state| takes_away(state, me, PartitionEpoch(0)));
         if !topic.deleting && !moved {
+            continue;
+        }
+        if !topic.deleting && !is_confirmed(broker, topic, std::iter::once(index)).await {
+            all = false;
             continue;
         }
         match broker.log_dirs().delete_unopened(&found.partition) {
@@ -77,4 +107,5 @@ pub fn remove_unopened(broker: &Broker, image: &ClusterImage) {
             }
         }
     }
+    all
 }

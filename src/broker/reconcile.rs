@@ -1,6 +1,7 @@
 //! From image to roles: opens the logs of partitions assigned to this broker, gives them the role that the image says, applies
 //! configuration, removes what was deleted. One task, images in order; it is the only writer of [`super::Partitions`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::log::Step;
 use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry, TopicImage};
 use crate::replication::leader::Rules;
 use crate::replication::{Applied, Partition};
-use crate::types::{BrokerEpoch, BrokerId, TopicPartition};
+use crate::types::{BrokerEpoch, BrokerId, TopicId, TopicPartition};
 
 /// Pause before a deletion that etcd refused is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -27,6 +28,8 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
         seen: Arc::default(),
         me: ReplicaEntry { id: BrokerId(-1), epoch: BrokerEpoch(0) },
         endings: Vec::new(),
+        unconfirmed: HashSet::new(),
+        leftovers: true,
     };
     loop {
         let image = Arc::clone(&images.borrow_and_update());
@@ -40,6 +43,7 @@ pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
                 }
             }
             () = say_endings(&broker, &mut reconciler.endings) => {}
+            () = tokio::time::sleep(RETRY_AFTER), if reconciler.is_to_ask_again() => {}
         }
     }
 }
@@ -50,6 +54,10 @@ struct Reconciler {
     /// This broker's lifetime when `seen` was carried out.
     me: ReplicaEntry,
     endings: Vec<Ending>,
+    /// Topics of which `seen` was not carried out: it would take logs away, and etcd did not confirm it.
+    unconfirmed: HashSet<TopicId>,
+    /// Logs may be on the disk of partitions that were moved away while this broker was not there.
+    leftovers: bool,
 }
 
 impl Reconciler {
@@ -69,14 +77,24 @@ impl Reconciler {
         }
         let mut put = Vec::new();
         let mut removed = Vec::new();
+        let mut unconfirmed = HashSet::new();
         let (mut moved_away, mut without) = (Vec::new(), Vec::new());
         for topic in image.topics.values() {
-            let unchanged = self.seen.topics.get(&topic.id).is_some_and(|before| Arc::ptr_eq(before, topic));
+            let unchanged = self.seen.topics.get(&topic.id).is_some_and(|before| Arc::ptr_eq(before, topic))
+                && !self.unconfirmed.contains(&topic.id);
             if topic.deleting {
                 removed.push(topic.id);
             } else if !unchanged {
                 let held = self.broker.partitions.topic_by_id(topic.id);
-                moved_away.extend(held.iter().flat_map(|held| departed::of_topic(held, topic, me.id)));
+                let away =
+                    held.as_ref().map(|held| departed::of_topic(held, topic, me.id)).unwrap_or_default();
+                away.iter().for_each(|partition| partition.close());
+                let indexes = away.iter().map(|partition| partition.name().partition);
+                if !departed::is_confirmed(&self.broker, topic, indexes).await {
+                    unconfirmed.insert(topic.id);
+                    continue;
+                }
+                moved_away.extend(away);
                 match self.open_topic(image, topic, me) {
                     Some(topic) => put.push(topic),
                     None => without.extend(held.map(|held| held.id)),
@@ -104,13 +122,16 @@ impl Reconciler {
             departed::remove_topic(&self.broker, topic).await;
         }
         departed::remove(&self.broker, moved_away).await;
-        if self.seen.revision == 0 {
-            departed::remove_unopened(&self.broker, image);
-        }
+        self.unconfirmed = unconfirmed;
+        self.leftovers = self.leftovers && !departed::remove_unopened(&self.broker, image).await;
         self.endings =
             housekeeping::endings(image, me.id, |id| self.broker.partitions.topic_by_id(id).is_none());
         self.seen = Arc::clone(image);
         self.broker.applied.send_replace(image.revision);
+    }
+
+    fn is_to_ask_again(&self) -> bool {
+        self.leftovers || !self.unconfirmed.is_empty()
     }
 
     fn defaults_changed(&self, image: &ClusterImage, me: ReplicaEntry) -> bool {

@@ -8,6 +8,7 @@
 
 pub mod endpoint;
 pub mod errors;
+pub mod refused_batches;
 pub mod reply;
 pub mod service;
 mod wire;

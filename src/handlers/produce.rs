@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::endpoint::{RawApi, RequestContext};
 use super::errors;
+use super::refused_batches::{RefusedBatches, SequencedBatch};
 use super::reply::{CloseReason, Reply, Response};
 use super::wire::{Failure, NONE, endpoint_of, is_internal, text};
 use crate::broker::{Broker, Topic};
@@ -67,7 +68,8 @@ impl RawApi for Produce {
         }
         let context = context.clone();
         Reply::Later(Box::pin(async move {
-            let topics = join_all(topics.into_iter().map(TopicAppend::finish)).await;
+            let refused_batches = &context.connection.refused_batches;
+            let topics = join_all(topics.into_iter().map(|topic| topic.finish(refused_batches))).await;
             respond(&context, topics)
         }))
     }
@@ -115,7 +117,14 @@ enum ProduceError {
 struct TopicAppend {
     name: StrBytes,
     id: Uuid,
-    partitions: SmallVec<[(i32, Pending); 1]>,
+    partitions: SmallVec<[PartitionAppend; 1]>,
+}
+
+struct PartitionAppend {
+    index: i32,
+    /// Of an idempotent producer, if the outcome is to be remembered.
+    batch: Option<SequencedBatch>,
+    pending: Pending,
 }
 
 struct TopicOutcome {
@@ -126,24 +135,30 @@ struct TopicOutcome {
 
 impl TopicAppend {
     fn is_ready(&self) -> bool {
-        self.partitions.iter().all(|(_, pending)| matches!(pending, Pending::Ready(_)))
+        self.partitions.iter().all(|partition| matches!(partition.pending, Pending::Ready(_)))
     }
 
     /// The outcomes of a topic whose partitions are all ready; others are left out.
     fn into_ready(self) -> TopicOutcome {
-        let ready = self.partitions.into_iter().filter_map(|(index, pending)| match pending {
-            Pending::Ready(outcome) => Some((index, outcome)),
+        let ready = self.partitions.into_iter().filter_map(|partition| match partition.pending {
+            Pending::Ready(outcome) => Some((partition.index, outcome)),
             Pending::Later(_) => None,
         });
         TopicOutcome { name: self.name, id: self.id, partitions: ready.collect() }
     }
 
-    async fn finish(self) -> TopicOutcome {
+    async fn finish(self, refused_batches: &RefusedBatches) -> TopicOutcome {
         let mut partitions = SmallVec::with_capacity(self.partitions.len());
-        for (index, pending) in self.partitions {
+        for PartitionAppend { index, batch, pending } in self.partitions {
             let outcome = match pending {
                 Pending::Ready(outcome) => outcome,
-                Pending::Later(future) => future.await,
+                Pending::Later(future) => {
+                    let outcome = future.await;
+                    if let Some(batch) = batch {
+                        refused_batches.note(&batch, outcome.is_ok());
+                    }
+                    outcome
+                }
             };
             partitions.push((index, outcome));
         }
@@ -163,11 +178,16 @@ fn append_topic(
             || context.client_id.as_ref().is_some_and(|client| client.as_str() == ADMIN_CLIENT);
         if allowed { Ok(topic) } else { Err(internal(&topic)) }
     });
+    let refused_batches = &context.connection.refused_batches;
     let partitions = data
         .partitions
         .into_iter()
         .map(|partition| {
             let index = partition.index;
+            let header = partition.records.as_ref().and_then(|records| BatchHeader::parse(records).ok());
+            let batch = header
+                .as_ref()
+                .and_then(|header| refused_batches.batch((data.name.as_str(), data.id), index, header));
             let pending = match (refused, &topic) {
                 (Some(failure), _) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
                 (None, Err(failure)) => {
@@ -177,9 +197,16 @@ fn append_topic(
                         .flatten();
                     Pending::Ready(Err(elsewhere.unwrap_or_else(|| ProduceError::Refused(failure.clone()))))
                 }
-                (None, Ok(topic)) => append(&context.broker, topic, partition, acks),
+                (None, Ok(topic)) => {
+                    let begins_at = batch.and_then(|batch| refused_batches.comes_before(&batch));
+                    let options = AppendOptions { begins_at, ..AppendOptions::default() };
+                    append(&context.broker, topic, partition, header.as_ref(), acks, options)
+                }
             };
-            (index, pending)
+            if let (Some(batch), Pending::Ready(outcome)) = (&batch, &pending) {
+                refused_batches.note(batch, outcome.is_ok());
+            }
+            PartitionAppend { index, batch, pending }
         })
         .collect();
     TopicAppend { name: data.name, id: data.id, partitions }
@@ -212,7 +239,14 @@ fn elsewhere(broker: &Broker, version: i16, name: &str, id: Uuid, index: i32) ->
     error.map(ProduceError::Partition)
 }
 
-fn append(broker: &Broker, topic: &Topic, data: ProducedPartition, acks: Acks) -> Pending {
+fn append(
+    broker: &Broker,
+    topic: &Topic,
+    data: ProducedPartition,
+    header: Option<&BatchHeader>,
+    acks: Acks,
+    options: AppendOptions,
+) -> Pending {
     let refuse = |failure| Pending::Ready(Err(ProduceError::Refused(failure)));
     let Some(partition) = topic.partition(data.index) else {
         if let Some(error) = broker.held_elsewhere_by_id(topic.id, data.index) {
@@ -227,10 +261,10 @@ fn append(broker: &Broker, topic: &Topic, data: ProducedPartition, acks: Acks) -
         ));
     };
     // As a request with a transactional id: nobody could end the transaction.
-    if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
+    if header.is_some_and(BatchHeader::is_transactional) {
         return refuse(no_transactions());
     }
-    match partition.append_as_leader(records, acks, AppendOptions::default()) {
+    match partition.append_as_leader(records, acks, options) {
         Step::Ready(outcome) => Pending::Ready(outcome.map_err(ProduceError::Partition)),
         Step::Pending(future) => {
             Pending::Later(Box::pin(async move { future.await.map_err(ProduceError::Partition) }))

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use smallvec::SmallVec;
 
+use super::refused_batches::RefusedBatches;
+
 /// One client connection, as far as handlers may know it.
 #[derive(Debug)]
 pub struct Connection {
@@ -19,6 +21,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// `client.software.name` and `.version` as ApiVersions v3+ told them (KIP-511).
     pub software: OnceLock<(String, String)>,
+    /// What its idempotent producers were refused.
+    pub refused_batches: RefusedBatches,
 }
 
 /// A whole response frame: 4 bytes of length, header, body, in pieces that leave by one vectored write.

@@ -21,6 +21,9 @@ use super::writer::{AppendInfo, Outcome, Writer};
 pub struct AppendOptions {
     /// Who appends.
     pub origin: Origin,
+    /// The sequence with which a producer must begin that the log does not know: an earlier batch of it was refused and has not come
+    /// again. `None`: any, its state may have expired.
+    pub begins_at: Option<i32>,
 }
 
 /// What an append gives: the offsets, or why not.
@@ -66,7 +69,7 @@ impl Log {
             let step = self.submit(
                 move |_, state| {
                     let mut batch = validate::check(records, header, &config, origin, now)?;
-                    log.append_slowly(state, &mut batch, leader_epoch, origin, now)
+                    log.append_slowly(state, &mut batch, leader_epoch, options, now)
                 },
                 |error| Err(error.into()),
             );
@@ -77,7 +80,7 @@ impl Log {
             Err(error) => return Step::Ready(Err(error)),
         };
         let done = self.with_open_writer(|writer| {
-            let outcome = writer.append(self, &mut batch, leader_epoch, origin, now, &config);
+            let outcome = writer.append(self, &mut batch, leader_epoch, options, now, &config);
             (
                 outcome,
                 writer.segment.should_extend(writer.position).then(|| extension(&self.home, writer, &config)),
@@ -92,7 +95,7 @@ impl Log {
             }
             Some((Outcome::NoRoom, _)) | None => {
                 let step = self.submit(
-                    move |log, state| log.append_slowly(state, &mut batch, leader_epoch, origin, now),
+                    move |log, state| log.append_slowly(state, &mut batch, leader_epoch, options, now),
                     |error| Err(error.into()),
                 );
                 self.durable(step)
@@ -106,17 +109,17 @@ impl Log {
         state: &mut State,
         batch: &mut Checked,
         epoch: LeaderEpoch,
-        origin: Origin,
+        options: AppendOptions,
         now: Millis,
     ) -> AppendResult {
         let config = self.config();
         let writer = self.writer(state)?;
-        match writer.append(self, batch, epoch, origin, now, &config) {
+        match writer.append(self, batch, epoch, options, now, &config) {
             Outcome::Done(result) => result,
             Outcome::NoRoom => {
                 batch.header.base_offset = writer.end_offset;
                 make_room(self, writer, &batch.header, batch.batch.len(), now, &config)?;
-                match writer.append(self, batch, epoch, origin, now, &config) {
+                match writer.append(self, batch, epoch, options, now, &config) {
                     Outcome::Done(result) => result,
                     // A segment that has room for the batch was just made.
                     Outcome::NoRoom => Err(AppendError::LargerThanSegment {

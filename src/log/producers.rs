@@ -122,13 +122,24 @@ impl ProducerState {
 impl Producers {
     /// Checks the sequence of a client's batch (`ProducerAppendInfo`). `Some` is the batch it repeats: nothing must be appended.
     ///
-    /// A producer that is not known may begin with any sequence: its state may have expired.
+    /// A producer that is not known may begin with any sequence, as its state may have expired; but not with a later one than
+    /// `begins_at`, if an earlier batch of it was refused. Else a batch that follows a refused one would become the first, and the
+    /// refused one could never be stored in its place (KAFKA-14359).
     ///
     /// # Errors
     /// [`AppendError::InvalidProducerEpoch`] and [`AppendError::OutOfOrderSequence`].
-    pub fn check(&self, header: &BatchHeader) -> Result<Option<Batch>, AppendError> {
-        let Some(state) = self.entries.get(&header.producer_id) else { return Ok(None) };
+    pub fn check(&self, header: &BatchHeader, begins_at: Option<i32>) -> Result<Option<Batch>, AppendError> {
         let first = header.base_sequence;
+        let out_of_order = |expected| AppendError::OutOfOrderSequence {
+            producer: ProducerId(header.producer_id),
+            expected,
+            got: first,
+        };
+        let Some(state) = self.entries.get(&header.producer_id) else {
+            return begins_at
+                .filter(|begin| first > *begin)
+                .map_or(Ok(None), |begin| Err(out_of_order(begin)));
+        };
         if header.producer_epoch < state.epoch {
             return Err(AppendError::InvalidProducerEpoch {
                 producer: ProducerId(header.producer_id),
@@ -136,11 +147,6 @@ impl Producers {
                 got: ProducerEpoch(header.producer_epoch),
             });
         }
-        let out_of_order = |expected| AppendError::OutOfOrderSequence {
-            producer: ProducerId(header.producer_id),
-            expected,
-            got: first,
-        };
         if header.producer_epoch > state.epoch {
             return if first == 0 { Ok(None) } else { Err(out_of_order(0)) };
         }
@@ -279,10 +285,22 @@ mod tests {
     fn fill(batches: &[BatchHeader]) -> Producers {
         let mut producers = Producers::default();
         for header in batches {
-            assert!(producers.check(header).unwrap().is_none());
+            assert!(producers.check(header, None).unwrap().is_none());
             producers.record(header, SEEN);
         }
         producers
+    }
+
+    #[test]
+    fn a_batch_that_follows_a_refused_one_is_not_the_first_of_an_unknown_producer() {
+        let mut producers = Producers::default();
+        let (first, second) = (batch(0, 5, 3, 1), batch(0, 8, 1, 4));
+        assert!(producers.check(&second, None).unwrap().is_none(), "its state may have expired");
+        let error = producers.check(&second, Some(5)).unwrap_err();
+        assert!(matches!(error, AppendError::OutOfOrderSequence { expected: 5, got: 8, .. }), "{error}");
+        assert!(producers.check(&first, Some(5)).unwrap().is_none());
+        producers.record(&first, SEEN);
+        assert!(producers.check(&second, Some(5)).unwrap().is_none(), "the log knows better");
     }
 
     #[test]
@@ -290,25 +308,25 @@ mod tests {
         let batches: Vec<_> = (0..6).map(|i| batch(0, i * 2, 2, i64::from(i) * 2)).collect();
         let producers = fill(&batches);
         for header in &batches[1..] {
-            let found = producers.check(header).unwrap().unwrap();
+            let found = producers.check(header, None).unwrap().unwrap();
             assert_eq!((found.first_offset(), found.last_offset), (header.base_offset, header.last_offset()));
         }
-        let error = producers.check(&batches[0]).unwrap_err();
+        let error = producers.check(&batches[0], None).unwrap_err();
         assert!(matches!(error, AppendError::OutOfOrderSequence { expected: 12, got: 0, .. }), "{error}");
         let half = batch(0, 10, 1, 0);
-        assert!(producers.check(&half).is_err(), "a part of a batch is no duplicate");
+        assert!(producers.check(&half, None).is_err(), "a part of a batch is no duplicate");
     }
 
     #[test]
     fn an_unknown_producer_may_begin_anywhere_but_a_new_epoch_begins_at_zero() {
         let producers = fill(&[batch(3, 41, 1, 0)]);
         assert!(matches!(
-            producers.check(&batch(4, 42, 1, 1)),
+            producers.check(&batch(4, 42, 1, 1), None),
             Err(AppendError::OutOfOrderSequence { expected: 0, got: 42, .. })
         ));
-        assert!(producers.check(&batch(4, 0, 1, 1)).unwrap().is_none());
+        assert!(producers.check(&batch(4, 0, 1, 1), None).unwrap().is_none());
         assert!(matches!(
-            producers.check(&batch(2, 42, 1, 1)),
+            producers.check(&batch(2, 42, 1, 1), None),
             Err(AppendError::InvalidProducerEpoch { current: ProducerEpoch(3), got: ProducerEpoch(2), .. })
         ));
     }
@@ -317,19 +335,19 @@ mod tests {
     fn sequences_wrap_after_the_largest_number() {
         let mut producers = fill(&[batch(0, i32::MAX - 1, 2, 0)]);
         let next = batch(0, 0, 3, 2);
-        assert!(producers.check(&next).unwrap().is_none());
+        assert!(producers.check(&next, None).unwrap().is_none());
         producers.record(&next, SEEN);
         let across = fill(&[batch(0, i32::MAX, 3, 0)]);
-        assert!(across.check(&batch(0, i32::MAX, 3, 0)).unwrap().is_some());
-        assert!(across.check(&batch(0, 2, 1, 3)).unwrap().is_none());
-        assert!(across.check(&batch(0, 3, 1, 3)).is_err());
+        assert!(across.check(&batch(0, i32::MAX, 3, 0), None).unwrap().is_some());
+        assert!(across.check(&batch(0, 2, 1, 3), None).unwrap().is_none());
+        assert!(across.check(&batch(0, 3, 1, 3), None).is_err());
     }
 
     #[test]
     fn a_new_epoch_forgets_the_batches_of_the_old() {
         let mut producers = fill(&[batch(0, 0, 1, 0)]);
         producers.record(&batch(1, 0, 1, 1), SEEN);
-        let found = producers.check(&batch(1, 0, 1, 9)).unwrap().unwrap();
+        let found = producers.check(&batch(1, 0, 1, 9), None).unwrap().unwrap();
         assert_eq!(found.first_offset(), 1);
         assert_eq!(producers.describe()[0].epoch, ProducerEpoch(1));
     }

@@ -8,6 +8,7 @@ use crate::protocol::batch::BatchHeader;
 use crate::sys::DataFile;
 use crate::types::{LeaderEpoch, Millis, Offset, random};
 
+use super::append::AppendOptions;
 use super::error::{AppendError, Unusable};
 use super::handle::Log;
 use super::index::{self, OffsetEntry, TimeEntry};
@@ -78,15 +79,15 @@ impl Writer {
         log: &Log,
         batch: &mut Checked,
         epoch: LeaderEpoch,
-        origin: Origin,
+        options: AppendOptions,
         now: Millis,
         config: &TopicConfig,
     ) -> Outcome {
         if let Some(latest) = log.latest_epoch().filter(|latest| epoch < *latest) {
             return Outcome::Done(Err(AppendError::StaleLeaderEpoch { latest, got: epoch }));
         }
-        if batch.header.has_producer_id() && origin == Origin::Client {
-            match self.producers.check(&batch.header) {
+        if batch.header.has_producer_id() && options.origin == Origin::Client {
+            match self.producers.check(&batch.header, options.begins_at) {
                 Ok(None) => {}
                 Ok(Some(stored)) => return Outcome::Done(Ok(duplicate(log, stored, config))),
                 Err(error) => return Outcome::Done(Err(error)),

@@ -58,7 +58,7 @@ use session::{Flags, Session};
 use txn::partitions::PartitionChange;
 use watch::{Feed, FeedCounters, ImageCell};
 
-use crate::types::{BrokerEpoch, BrokerId, Clock, ProducerId, TopicId};
+use crate::types::{BrokerEpoch, BrokerId, Clock, PartitionEpoch, ProducerId, TopicId};
 
 /// How long the first image may take after the registration.
 const FIRST_IMAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -367,6 +367,20 @@ impl Metadata {
         let (admin, count) = (self.0.admin.clone(), changes.len());
         let done = self.run(async move { admin.change_partitions(changes).await }).await;
         done.unwrap_or_else(|error| vec![PartitionOutcome::NotSent(error); count])
+    }
+
+    /// Whether etcd itself says of all these partitions what the image says: before something is done on the image's word that cannot
+    /// be undone. Nothing is written.
+    ///
+    /// # Errors
+    /// As [`Metadata::create_topic`].
+    pub async fn partitions_stand(
+        &self,
+        topic: TopicId,
+        partitions: Vec<(i32, PartitionEpoch)>,
+    ) -> Result<bool, MetadataError> {
+        let admin = self.0.admin.clone();
+        self.run(async move { admin.partitions_stand(topic, &partitions).await }).await?
     }
 
     /// Writes where this broker is reached, so that it is known when its registration has ended.

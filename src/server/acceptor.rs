@@ -14,6 +14,7 @@ use super::lifecycle::Shared;
 use super::listener::ServerError;
 use super::runtimes::DataRuntimes;
 use crate::handlers::Connection;
+use crate::handlers::refused_batches::RefusedBatches;
 use crate::telemetry::closing::ClosedBecause;
 use crate::telemetry::metrics;
 
@@ -106,6 +107,7 @@ impl Acceptor {
             listener: self.listener.clone(),
             peer,
             software: OnceLock::new(),
+            refused_batches: RefusedBatches::default(),
         });
         let Some(runtime) = self.runtimes.least_loaded() else { return };
         let open = match self.shared.admission.admit(peer.ip(), runtime.load()) {

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use ketcd::protocol::peer::Peer;
+use ketcd::protocol::peer::messages::create_partitions_request::CreatePartitionsTopic;
 use ketcd::protocol::peer::messages::describe_producers_request::TopicRequest;
-use ketcd::protocol::peer::messages::{DescribeProducersRequest, InitProducerIdRequest, TransactionalId};
+use ketcd::protocol::peer::messages::{
+    CreatePartitionsRequest, DescribeProducersRequest, InitProducerIdRequest, TransactionalId,
+};
 use ketcd::protocol::records::BatchBuilder;
 
 use crate::fixture::{build, fetch, named, now_ms, peer, produce, text, topic, topic_with};
 use crate::wire;
 
+const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
 const INVALID_PRODUCER_EPOCH: i16 = 47;
 const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i16 = 53;
@@ -96,6 +100,32 @@ async fn a_gap_in_the_sequence_is_out_of_order() {
     assert_eq!((answer.error_code, answer.base_offset), (0, 1));
     let fetched = fetch(&mut peer, &topic.name, 0, 0).await;
     assert_eq!(wire::values_of(fetched.records.as_ref()), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_batch_does_not_overtake_one_that_was_refused() {
+    let mut peer = peer().await;
+    let topic = topic(&mut peer, "refused").await;
+    let id = init(&mut peer).await;
+    let batch = |sequence, value| sequenced(id, 0, sequence, &[value]);
+    assert_eq!(
+        produce(&mut peer, &topic.name, 1, batch(0, "a")).await.error_code,
+        UNKNOWN_TOPIC_OR_PARTITION
+    );
+    let wanted =
+        CreatePartitionsTopic::default().with_name(named(&topic.name)).with_count(2).with_assignments(None);
+    let request = CreatePartitionsRequest::default().with_topics(vec![wanted]).with_timeout_ms(30_000);
+    assert_eq!(peer.call_at(&request, 3).await.unwrap().results[0].error_code, 0);
+    // The client had sent it before it knew of the first one's fate; the broker knows nothing of the producer.
+    let answer = produce(&mut peer, &topic.name, 1, batch(1, "b")).await;
+    assert_eq!(answer.error_code, OUT_OF_ORDER_SEQUENCE_NUMBER);
+    for (sequence, value) in [(0, "a"), (1, "b")] {
+        assert_eq!(produce(&mut peer, &topic.name, 1, batch(sequence, value)).await.error_code, 0);
+    }
+    let fetched = fetch(&mut peer, &topic.name, 1, 0).await;
+    assert_eq!(wire::values_of(fetched.records.as_ref()), ["a", "b"]);
+    // Elsewhere a producer begins where it likes: what the broker knew of it may have expired.
+    assert_eq!(produce(&mut peer, &topic.name, 0, batch(7, "c")).await.error_code, 0);
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ impl Etcd {
 
     fn holds(&self, guard: &Guard) -> bool {
         let created = |key: &Vec<u8>| self.state.keys.get(key).map_or(0, |stored| stored.create_revision);
-        let changed = |key: &Vec<u8>| self.state.keys.get(key).map_or(0, |stored| stored.mod_revision);
+        let changed = |key: &Vec<u8>| self.changed(key);
         match guard {
             Guard::CreatedAt(key, revision) => created(key) == *revision,
             Guard::NotCreatedAt(key, revision) => created(key) != *revision,
@@ -159,6 +159,11 @@ impl Etcd {
             Guard::ChangedAfter(key, revision) => changed(key) > *revision,
             Guard::Is(key, value) => self.state.keys.get(key).is_some_and(|stored| stored.value == *value),
         }
+    }
+
+    /// Revision of a key's last change; 0: there is no such key.
+    pub fn changed(&self, key: &[u8]) -> i64 {
+        self.state.keys.get(key).map_or(0, |stored| stored.mod_revision)
     }
 
     fn put(&mut self, key: &[u8], value: &[u8], lease: i64, revision: i64) {

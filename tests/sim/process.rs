@@ -25,7 +25,7 @@ use crate::metadata::apply::{self, KeyEvent};
 use crate::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry};
 use crate::metadata::keys::{BrokerLiveValue, Key, Record};
 use crate::metadata::txn::Outcome;
-use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
+use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack, partitions_stand};
 use crate::metadata::txn::shapes::{self, ClusterKey};
 use crate::replication::election::{self, ElectionRules};
 use crate::replication::leader::Rules;
@@ -104,15 +104,25 @@ pub struct Held {
 /// What an outstanding request is about.
 #[derive(Debug)]
 enum Pending {
-    Register { lease: i64, sent: u64 },
-    Renew { lease: i64, sent: u64 },
+    Register {
+        lease: i64,
+        sent: u64,
+    },
+    Renew {
+        lease: i64,
+        sent: u64,
+    },
     Revoke,
-    EndDoubt { lease: i64 },
+    EndDoubt {
+        lease: i64,
+    },
     ReadAll,
     Changes(Vec<(PartitionChange, Purpose)>),
     Flags,
     Candidacy,
     EndSession(BrokerId),
+    /// Whether a partition was moved away, as its record of that epoch says.
+    Departure(i32, PartitionEpoch),
 }
 
 /// Why a record is changed.
@@ -195,6 +205,8 @@ pub struct Process {
     left: BTreeMap<i32, Log>,
     pending: BTreeMap<u64, Pending>,
     ending: BTreeSet<BrokerId>,
+    /// Partitions of which it is being asked.
+    departing: BTreeSet<i32>,
     pub draining: bool,
     pub stop: Option<Stop>,
     flags_under_way: bool,
@@ -231,6 +243,7 @@ impl Process {
             left,
             pending: BTreeMap::new(),
             ending: BTreeSet::new(),
+            departing: BTreeSet::new(),
             draining: false,
             stop: None,
             flags_under_way: false,
@@ -346,6 +359,9 @@ impl Process {
             }
             Pending::ReadAll => self.reading = false,
             Pending::Flags => self.flags_under_way = false,
+            Pending::Departure(partition, _) => {
+                self.departing.remove(&partition);
+            }
             Pending::EndSession(broker) => {
                 self.ending.remove(&broker);
             }
@@ -407,6 +423,7 @@ impl Process {
             (Pending::EndSession(broker), _) => {
                 self.ending.remove(&broker);
             }
+            (Pending::Departure(partition, epoch), answer) => self.departs(partition, epoch, &answer),
             (Pending::Changes(changes), answer) => self.changed(changes, answer, context),
             _ => {}
         }

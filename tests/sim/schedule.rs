@@ -190,7 +190,8 @@ pub fn run(world: &mut World) -> Result<(), String> {
     // Nothing is worth more than a record that gets through.
     let partitions: Vec<i32> = world.checker.truths.keys().copied().collect();
     for partition in partitions {
-        if !(0..20).any(|_| gets_through(world, partition)) {
+        // For longer than what is under way since the faults may take.
+        if !(0..40).any(|_| gets_through(world, partition)) {
             return Err(world
                 .breach()
                 .map_or("no record gets through after the faults".to_owned(), str::to_owned));

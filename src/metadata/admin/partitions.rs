@@ -6,9 +6,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::Admin;
 use crate::metadata::error::MetadataError;
-use crate::metadata::txn::Outcome;
-use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack};
-use crate::types::PartitionEpoch;
+use crate::metadata::txn::partitions::{PartitionChange, change_partitions, pack, partitions_stand};
+use crate::metadata::txn::{COMPARES_MAX, Outcome};
+use crate::types::{PartitionEpoch, TopicId};
 
 /// Transactions under way at once.
 const IN_FLIGHT: usize = 4;
@@ -30,6 +30,28 @@ pub enum PartitionOutcome {
 }
 
 impl Admin {
+    /// Whether etcd itself says of all these partitions what the image says: their records are at these epochs. An image is only as
+    /// good as the watch that made it.
+    pub async fn partitions_stand(
+        &self,
+        topic: TopicId,
+        partitions: &[(i32, PartitionEpoch)],
+    ) -> Result<bool, MetadataError> {
+        for some in partitions.chunks(COMPARES_MAX) {
+            match self.submit(partitions_stand(&self.keys, topic, some)).await? {
+                Outcome::Applied { .. } => {}
+                Outcome::Rejected { .. } => return Ok(false),
+                Outcome::Unknown { why } => {
+                    return Err(MetadataError::UnknownOutcome {
+                        what: "comparison of partitions".into(),
+                        why,
+                    });
+                }
+            }
+        }
+        Ok(true)
+    }
+
     /// Writes records of partitions; outcomes in the order of the changes. A transaction whose guards do not all hold is split in
     /// halves until the partitions at fault are found. Waits for this broker's image unless nothing was written.
     pub async fn change_partitions(&self, changes: Vec<PartitionChange>) -> Vec<PartitionOutcome> {

@@ -56,6 +56,15 @@ pub struct PartitionChange {
     pub relies_on: Vec<Reliance>,
 }
 
+/// Writes nothing: it succeeds if the records of these partitions are those that were read. At most [`COMPARES_MAX`].
+#[must_use]
+pub fn partitions_stand(keys: &Keys, topic: TopicId, partitions: &[(i32, PartitionEpoch)]) -> GuardedTxn {
+    let txn = GuardedTxn::new("comparison of partitions");
+    partitions.iter().fold(txn, |txn, (partition, epoch)| {
+        txn.when(Guard::ChangedAt(keys.bytes(&Key::Partition(topic, *partition)), epoch.get()))
+    })
+}
+
 /// Packs changes into transactions: per transaction the indexes of its changes, in order.
 ///
 /// Guards that several changes share are counted, and sent, once. A change that does not fit into any transaction stands alone and

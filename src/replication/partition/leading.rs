@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::early::Turn;
 use super::{Acks, Appended, Partition, PartitionError, Role, check_epoch};
 use crate::log::{AppendError, AppendOptions, Origin, ReadError, Step};
 use crate::metadata::PartitionOutcome;
@@ -68,17 +69,36 @@ impl Partition {
         acks: Acks,
         options: AppendOptions,
     ) -> Step<Appended> {
-        let (appended, epoch) = match self.append_in(None, records.clone(), acks, options) {
-            Ok(appended) => appended,
-            Err(Refused::NotBegun) => {
-                let this = Arc::clone(self);
-                return Step::Pending(Box::pin(async move {
-                    this.ready().wait().await.map_err(AppendError::from)?;
-                    this.append_as_leader(records, acks, options).wait().await
-                }));
+        if !self.early.is_waiting() {
+            match self.append_in(None, records.clone(), acks, options) {
+                Ok((appended, epoch)) => return self.acknowledged(appended, epoch, acks),
+                Err(Refused::Because(error)) => return Step::Ready(Err(error)),
+                Err(Refused::NotBegun) => {}
             }
-            Err(Refused::Because(error)) => return Step::Ready(Err(error)),
-        };
+        }
+        let mut turn = Turn::take(self);
+        let this = Arc::clone(self);
+        Step::Pending(Box::pin(async move {
+            turn.come().await;
+            let appended = loop {
+                match this.append_in(None, records.clone(), acks, options) {
+                    Ok((appended, epoch)) => break this.acknowledged(appended, epoch, acks),
+                    Err(Refused::Because(error)) => return Err(error),
+                    Err(Refused::NotBegun) => this.ready().wait().await.map_err(AppendError::from)?,
+                }
+            };
+            drop(turn);
+            appended.wait().await
+        }))
+    }
+
+    /// Waits for the acknowledgement of what was appended in `epoch`.
+    fn acknowledged(
+        self: &Arc<Self>,
+        appended: Step<Appended>,
+        epoch: LeaderEpoch,
+        acks: Acks,
+    ) -> Step<Appended> {
         let Some(within) = acks.all_within.filter(|_| !self.sole.load(Ordering::Acquire)) else {
             return appended;
         };
@@ -111,7 +131,7 @@ impl Partition {
     /// As [`Partition::append_as_leader`]; [`PartitionError::FencedLeaderEpoch`] or [`PartitionError::UnknownLeaderEpoch`] in another epoch.
     pub fn append_as_coordinator(&self, batch: Bytes, epoch: LeaderEpoch) -> Step<Appended> {
         let acks = Acks { all_within: Some(Duration::MAX), lease_over: false };
-        let options = AppendOptions { origin: Origin::Coordinator };
+        let options = AppendOptions { origin: Origin::Coordinator, ..AppendOptions::default() };
         match self.append_in(Some(epoch), batch, acks, options) {
             Ok((appended, _)) => appended,
             Err(Refused::NotBegun) => Step::Ready(Err(self.not_leader(&self.role()))),

@@ -1,6 +1,7 @@
 //! One partition on this broker: its log, its role, and the rules between them. What a leader does is in [`leading`], what a follower
 //! does in [`following`].
 
+mod early;
 mod error;
 mod following;
 mod leading;
@@ -107,6 +108,8 @@ pub struct Partition {
     serving: AtomicBool,
     /// A leader's records came here: they may still be on their way into the log when the role changes.
     followed: AtomicBool,
+    /// Appends that came before `serving`.
+    early: early::Early,
     attention: Arc<Attention>,
     me: Weak<Self>,
 }
@@ -176,6 +179,7 @@ impl Partition {
                 accepts_rollback: AtomicBool::new(false),
                 serving: AtomicBool::new(false),
                 followed: AtomicBool::new(false),
+                early: early::Early::default(),
                 attention,
                 me: Weak::clone(me),
             }

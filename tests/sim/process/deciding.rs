@@ -102,8 +102,13 @@ impl Process {
         let Some(topic) = image.topics.get(&topic_id()) else { return };
         for (partition, state) in (0..).zip(&topic.partitions) {
             if !state.replicas.contains(&self.id) {
-                if let Some(mut gone) = self.replicas.remove(&partition) {
+                if let Some(gone) = self.replicas.get_mut(&partition) {
                     gone.step_down(context);
+                }
+                if self.replicas.contains_key(&partition) && self.departing.insert(partition) {
+                    let epoch = state.partition_epoch;
+                    let txn = partitions_stand(keys(), topic_id(), &[(partition, epoch)]);
+                    self.ask(Pending::Departure(partition, epoch), Request::Txn(txn), context);
                 }
                 continue;
             }
@@ -117,6 +122,17 @@ impl Process {
                 let applied = Applied { state, image: &image, me, rules, accepts, now: duration(now) };
                 replica.apply(&applied, context);
             }
+        }
+    }
+
+    /// The log of a replica that was moved away goes, once etcd itself has said so.
+    pub(super) fn departs(&mut self, partition: i32, epoch: PartitionEpoch, answer: &Answer) {
+        self.departing.remove(&partition);
+        let stands = matches!(answer, Answer::Outcome(Outcome::Applied { .. }));
+        let topic = self.image.topics.get(&topic_id());
+        let state = topic.and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
+        if stands && state.is_some_and(|state| state.partition_epoch == epoch) {
+            self.replicas.remove(&partition);
         }
     }
 

@@ -1,7 +1,10 @@
 //! What is on its way: between brokers, clients and etcd. Lost, late, repeated, out of order.
 
 use super::{Event, World};
+use crate::metadata::keys::Key;
+use crate::metadata::txn::shapes;
 use crate::sim::etcd::{self, Answer, Request};
+use crate::sim::keys;
 use crate::sim::message::{ClientAnswer, ClientRequest, Message, Refusal};
 use crate::sim::process::REQUEST_TIMEOUT;
 use crate::types::BrokerId;
@@ -64,7 +67,8 @@ impl World {
         self.send(None, to, Message::Client(request));
     }
 
-    pub(super) fn ask_etcd(&mut self, node: BrokerId, life: u64, id: u64, request: Request) {
+    pub(super) fn ask_etcd(&mut self, node: BrokerId, life: u64, id: u64, mut request: Request) {
+        self.compares_last_lifetime(node, life, &mut request);
         self.at(self.now + REQUEST_TIMEOUT, Event::Timeout { node, life, id });
         if self.net.no_requests.contains(&node) || self.random.chance(self.rates.etcd_lost) {
             return;
@@ -75,6 +79,16 @@ impl World {
         if let Some(partition) = meddled_with {
             self.meddle(node, partition);
         }
+    }
+
+    /// Before it registers, a process reads who did so last: one that is late must not tell what later ones know better (rule B2).
+    fn compares_last_lifetime(&self, node: BrokerId, life: u64, request: &mut Request) {
+        let (Request::Register { txn, .. }, Some(process)) = (request, &self.nodes[&node].process) else {
+            return;
+        };
+        let last = self.etcd.changed(&keys().bytes(&Key::BrokerLast(process.id)));
+        let incarnation = uuid::Uuid::from_u128(u128::from(life));
+        *txn = shapes::as_last_lifetime(txn.clone(), keys(), process.id, incarnation, last);
     }
 
     pub(super) fn request(&mut self, node: BrokerId, life: u64, id: u64, request: Request) {
