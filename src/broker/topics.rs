@@ -2,6 +2,7 @@
 //! broker has carried it out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Broker;
@@ -13,6 +14,9 @@ use crate::types::{BrokerId, InvalidTopicName, TopicId, TopicName, random};
 
 /// The most partitions of one topic: its creation is one Txn of at most 1 MiB (rule E11).
 pub const TOPIC_PARTITIONS_MAX: i32 = 50_000;
+
+/// How long a creation waits for a broker that is about to register anew.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A topic as a client asks for it.
 #[derive(Debug, Clone, Default)]
@@ -98,7 +102,7 @@ impl Broker {
         validate_only: bool,
         timeout: Duration,
     ) -> Result<CreatedTopic, TopicError> {
-        let image = self.image();
+        let image = self.image_to_place_by().await;
         let name = TopicName::new(&spec.name)?;
         if image.topic_names.contains_key(&name) {
             return Err(TopicError::Exists(name));
@@ -131,6 +135,26 @@ impl Broker {
         self.audit(&spec.who, format!("created topic {} with {count} partitions", created.name), revision);
         self.wait_until_applied(revision, timeout).await?;
         Ok(created)
+    }
+
+    /// An image that shows this broker: after an outage of etcd it registers anew, and for a moment it is not there.
+    async fn image_to_place_by(&self) -> Arc<ClusterImage> {
+        let mut images = self.metadata().images();
+        let mut registrations = self.metadata().registrations();
+        let shown = async {
+            while !self.image().lives(self.lifetime()) {
+                let news = tokio::select! {
+                    changed = images.changed() => changed,
+                    changed = registrations.changed() => changed,
+                };
+                if news.is_err() {
+                    return;
+                }
+            }
+        };
+        // Who is fenced for longer places as well as it can.
+        let _ = tokio::time::timeout(REGISTERED_WITHIN, shown).await;
+        self.image()
     }
 
     fn assignment_of(
@@ -172,7 +196,7 @@ impl Broker {
         timeout: Duration,
         who: &str,
     ) -> Result<(), TopicError> {
-        let image = self.image();
+        let image = self.image_to_place_by().await;
         let topic = image.topic(name).ok_or_else(|| TopicError::NotFound(name.to_owned()))?;
         let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         if count <= now {

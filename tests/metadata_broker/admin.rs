@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ketcd::metadata::image::{ConfigEntity, ReplicaEntry};
+use ketcd::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry};
 use ketcd::metadata::inspect::Inspector;
 use ketcd::metadata::txn::partitions::{PartitionChange, Reliance};
 use ketcd::metadata::{
@@ -217,8 +217,19 @@ async fn a_restarted_broker_ballots_for_all_its_partitions(server: &mut Server) 
     metadata.wait_for(put.header().unwrap().revision(), crate::server::SOON).await.unwrap();
     let mut again = ballot(&metadata, topic.id, 7);
     again.relies_on.clear();
+    let epochs = |image: &ClusterImage| -> Vec<_> {
+        let partitions = &image.topic("t").unwrap().partitions;
+        (0..).zip(partitions).map(|(index, state)| (index, state.partition_epoch)).collect()
+    };
+    let before = epochs(&metadata.image());
+    assert!(
+        metadata.partitions_stand(topic.id, before.clone()).await.unwrap(),
+        "all 1,000 as they were read"
+    );
     let outcomes = metadata.change_partitions(vec![again]).await;
     assert!(matches!(outcomes[..], [PartitionOutcome::Written(_)]), "{outcomes:?}");
+    assert!(!metadata.partitions_stand(topic.id, before).await.unwrap(), "one has changed");
+    assert!(metadata.partitions_stand(topic.id, epochs(&metadata.image())).await.unwrap());
     let stored = client.get(key, None).await.unwrap();
     let value: serde_json::Value = serde_json::from_slice(stored.kvs()[0].value()).unwrap();
     assert_eq!((&value["later"], &value["leader_epoch"]), (&7.into(), &2.into()));

@@ -13,8 +13,10 @@ use self::leader::{Fault, Leader};
 use self::replica::*;
 use super::Fetchers;
 use crate::config::{ReplicationConfig, TopicConfig};
-use crate::log::ReadOptions;
+use crate::log::{AppendOptions, ReadOptions, Step};
 use crate::protocol::error::ErrorCode;
+use crate::replication::leader::Rules;
+use crate::replication::{Acks, Applied};
 use crate::types::{BrokerId, LeaderEpoch};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -353,4 +355,28 @@ fn with_flush_ack_the_next_epoch_begins_with_what_is_synced() {
     // Elected once more: nothing of another leader is under way, only its own bytes.
     leader.take(&image(&[]), &record(0, 2, &[0, ME]));
     assert_eq!(log.counting_end(), log.log_end_offset(), "rule S5");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn appends_that_come_before_the_epoch_has_begun_keep_their_order() {
+    let replica = Replica::new(ME, 1, &topic_config());
+    let partition = &replica.partitions[0];
+    lead(partition, 1, &["not synced"]);
+    let flush_ack = Arc::new(TopicConfig { flush_ack: true, ..topic_config() });
+    partition.log().update_config(flush_ack);
+    let rules = Rules { min_insync_replicas: 1, lag_max: Duration::from_secs(30) };
+    let (state, image) = (record(ME, 2, &[ME]), image(&[]));
+    partition.apply(&Applied { state: &state, image: &image, me: replica.me, rules });
+    let append = |value: &str| {
+        let step = partition.append_as_leader(batch(0, 0, &[value]), Acks::LEADER, AppendOptions::default());
+        let Step::Pending(appended) = step else { panic!("the epoch has begun") };
+        appended
+    };
+    // Whoever waits for the answers does so in any order, or not at all.
+    let (first, second, third, last) = (append("a"), append("b"), append("c"), append("d"));
+    drop(third);
+    for (appended, offset) in [(last, 4), (second, 2), (first, 1)] {
+        let info = tokio::time::timeout(DEADLINE, appended).await.unwrap().unwrap();
+        assert_eq!(info.first_offset, at(offset));
+    }
 }

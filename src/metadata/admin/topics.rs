@@ -35,7 +35,14 @@ impl Admin {
         let configs =
             (!topic.configs.is_empty()).then(|| Record::new(ConfigValue { entries: topic.configs.clone() }));
         for attempt in 0..ATTEMPTS {
-            let brokers = self.lifetimes(&topic.assignment)?;
+            let brokers = match self.lifetimes(&topic.assignment) {
+                // It was there a moment ago, and is about to register anew.
+                Err(_) if attempt > 0 && attempt + 1 < ATTEMPTS => {
+                    self.back_off(attempt).await;
+                    continue;
+                }
+                brokers => brokers?,
+            };
             let value = Record::new(TopicValue {
                 name: topic.name.clone(),
                 created_ms: self.clock.now_ms(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::early::Turn;
 use super::{Acks, Appended, Partition, PartitionError, Role, check_epoch};
-use crate::log::{AppendError, AppendOptions, Origin, ReadError, Step};
+use crate::log::{AppendError, AppendOptions, Origin, ReadError, Step, Unusable};
 use crate::metadata::PartitionOutcome;
 use crate::metadata::image::{ClusterImage, ReplicaEntry};
 use crate::metadata::txn::partitions::PartitionChange;
@@ -78,7 +78,8 @@ impl Partition {
         }
         let mut turn = Turn::take(self);
         let this = Arc::clone(self);
-        Step::Pending(Box::pin(async move {
+        // A task of its own: others wait for it, and who wants the answer may not look for it yet.
+        let appended = tokio::spawn(async move {
             turn.come().await;
             let appended = loop {
                 match this.append_in(None, records.clone(), acks, options) {
@@ -89,6 +90,10 @@ impl Partition {
             };
             drop(turn);
             appended.wait().await
+        });
+        Step::Pending(Box::pin(async move {
+            // Only the end of the process ends the task before its time.
+            appended.await.unwrap_or_else(|_| Err(AppendError::from(Unusable::Closed).into()))
         }))
     }
 

@@ -1,8 +1,11 @@
 //! Lifetimes of brokers, and what they prove.
 
+use super::super::etcd::Request;
+use super::super::keys;
 use super::super::node::Loss;
 use super::super::world::{Event, World};
 use super::guarded;
+use crate::metadata::keys::Key;
 use crate::types::BrokerId;
 use crate::types::seeded::Bug;
 
@@ -21,6 +24,36 @@ fn n9_data_that_may_be_lost_is_told_with_the_registration() {
         world.ends_well();
         assert_eq!(world.values(2), [acked]);
     });
+}
+
+#[test]
+fn a_registration_that_comes_late_says_nothing_of_the_data_that_a_later_lifetime_has() {
+    let mut world = World::new(2).topic(2, 2);
+    let acked = world.acked(1);
+    // A lifetime whose data may be lost sends its registration, and ends before it gets there.
+    world.kill(2, Loss::IoError);
+    world.hold(|event| {
+        matches!(event, Event::Request { node: BrokerId(2), request: Request::Register { .. }, .. })
+    });
+    world.start_broker(2);
+    world.run(100);
+    world.kill(2, Loss::Nothing);
+    let late = std::mem::take(&mut world.held);
+    world.release();
+    world.start_broker(2);
+    world.run(2_000);
+    assert_eq!(world.isr(), [1, 2], "it has registered and caught up");
+    let intact = keys().bytes(&Key::BrokerIntact(BrokerId(2)));
+    let known = world.etcd.changed(&intact);
+    // Nobody has the number for a moment.
+    world.end_session(2);
+    for event in late {
+        world.at(world.now, event);
+    }
+    world.run(1);
+    assert_eq!(world.etcd.changed(&intact), known, "what it has is not refuted (rule B2)");
+    world.ends_well();
+    assert_eq!(world.values(2), [acked]);
 }
 
 #[test]
