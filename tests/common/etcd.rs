@@ -6,7 +6,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_client::Client;
 use rustix::process::{Pid, Signal, kill_process};
@@ -135,13 +135,14 @@ impl RealEtcd {
 
     /// Stops the process without ending it (SIGSTOP): connections stay open and nothing answers. Waits until its last thread has
     /// stopped: on a busy machine some go on for a while.
-    pub fn freeze(&self) {
+    pub async fn freeze(&self) {
         self.signal(Signal::STOP);
-        let begun = Instant::now();
-        while !self.is_stopped() {
-            assert!(begun.elapsed() < STOPPED_WITHIN, "the server's threads do not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let stopped = async {
+            while !self.is_stopped() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(STOPPED_WITHIN, stopped).await.expect("the server's threads stop");
     }
 
     fn is_stopped(&self) -> bool {

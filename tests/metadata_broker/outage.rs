@@ -18,7 +18,7 @@ crate::on_real_servers!(a_frozen_etcd_is_noticed_and_survived, a_long_freeze_end
 /// Freezes the server, and waits until it is: the signal takes effect a little later than it is sent.
 async fn freeze(server: &Server) {
     let mut client = server.client().await;
-    server.real().freeze();
+    server.real().freeze().await;
     while tokio::time::timeout(Duration::from_millis(300), client.get("x", None)).await.is_ok() {}
 }
 

@@ -126,7 +126,7 @@ async fn outage(release: Release, loss: Loss) {
     let begun = Instant::now();
     match loss {
         Loss::Killed => etcd.kill(),
-        Loss::Frozen => etcd.freeze(),
+        Loss::Frozen => etcd.freeze().await,
     }
     node.until("the broker notices by itself", NOTICED_WITHIN, |node| {
         node.metric("ketcd_metadata_reachable") == 0.0

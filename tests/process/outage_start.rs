@@ -76,7 +76,7 @@ async fn a_stop_without_etcd_is_clean_and_takes_bounded_time() {
     for frozen in [false, true] {
         let mut node = Node::broker(data.path(), &etcd.endpoint(), &settings).started();
         if frozen {
-            etcd.freeze();
+            etcd.freeze().await;
         } else {
             etcd.kill();
         }
