@@ -120,8 +120,17 @@ const DATA_TABLES: &[(&str, &str)] = &[
 ];
 
 /// Files of `src/handlers` that are no API.
-const HANDLER_SUPPORT: &[&str] =
-    &["mod", "reply", "endpoint", "service", "errors", "wire", "wire_groups", "alteration"];
+const HANDLER_SUPPORT: &[&str] = &[
+    "mod",
+    "refused_batches",
+    "reply",
+    "endpoint",
+    "service",
+    "errors",
+    "wire",
+    "wire_groups",
+    "alteration",
+];
 
 /// The room of a file under `src/`; `main.rs` and `lib.rs` stand above all.
 fn room_of(path: &str) -> Option<&str> {

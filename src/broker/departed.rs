@@ -87,6 +87,9 @@ pub async fn remove_unopened(broker: &Broker, image: &ClusterImage) -> bool {
     let mut all = true;
     for found in broker.log_dirs().partitions_on_disk() {
         let Some(topic) = found.topic_id.and_then(|id| image.topics.get(&id)) else { continue };
+        if broker.log_dirs().log(&found.partition).is_some() {
+            continue; // open: it goes with its partition
+        }
         let index = found.partition.partition;
         let state = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
         // A log on the disk was used under a record, or the lack of one, that named this broker.

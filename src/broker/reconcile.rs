@@ -123,7 +123,10 @@ impl Reconciler {
         }
         departed::remove(&self.broker, moved_away).await;
         self.unconfirmed = unconfirmed;
-        self.leftovers = self.leftovers && !departed::remove_unopened(&self.broker, image).await;
+        if self.leftovers {
+            let all = departed::remove_unopened(&self.broker, image).await;
+            self.leftovers = !all || image.revision == 0;
+        }
         self.endings =
             housekeeping::endings(image, me.id, |id| self.broker.partitions.topic_by_id(id).is_none());
         self.seen = Arc::clone(image);
