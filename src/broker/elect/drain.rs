@@ -21,6 +21,9 @@ const HAND_OVERS_MAX: usize = 4_096;
 const RETRY: Duration = Duration::from_secs(1);
 /// Time between two attempts to hand over at the end, when others change the same partitions.
 const RETRY_AT_THE_END: Duration = Duration::from_millis(20);
+/// How long clients are still answered when all is handed over. Who was between two requests is told where to go: a connection that
+/// ends instead leaves a producer in doubt.
+const REDIRECTED_WITHIN: Duration = Duration::from_millis(300);
 
 /// Keeps the registration's flag as `ketcd.draining` says, and hands leaderships over while it is set, until `stop`.
 pub async fn run(broker: Arc<Broker>, stop: CancellationToken) {
@@ -99,6 +102,9 @@ pub async fn leave(broker: &Broker, limit: Duration) {
                 handed_over,
                 took_ms, "leaderships are handed over, all in-sync sets go on without this broker"
             );
+            if handed_over > 0 {
+                tokio::time::sleep(REDIRECTED_WITHIN).await;
+            }
         }
         Ok(Err(error)) => warn!(%error, "stopping without having handed over all leaderships"),
         Err(_) => warn!(
