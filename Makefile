@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run build dist test lint unit metadata broker process clients groups-long sim sim-bugs cluster chaos seeded peers bench bench-failover clean build-needs etcd
+.PHONY: help run build dist test lint unit properties metadata broker process clients groups-long sim sim-bugs cluster chaos seeded peers bench bench-failover clean build-needs etcd
 
 CARGO ?= cargo
 SETUP := tests/setup
@@ -34,6 +34,9 @@ lint: build-needs ## rustfmt and clippy, warnings are errors
 
 unit: build-needs ## The tests inside the source files
 	$(RUN_CARGO_TEST) --lib --bins
+
+properties: build-needs ## The same with TIMES=n (100) times as many random cases for each property
+	PROPTEST_CASES=$$((256 * $${TIMES:-100})) $(RUN_CARGO_TEST) --release --lib -- --skip sim::
 
 metadata: build-needs etcd ## The metadata suite on the embedded store and on real etcd servers
 	$(RUN_CARGO_TEST) --test metadata

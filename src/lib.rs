@@ -37,3 +37,10 @@ pub mod cli;
 #[cfg(test)]
 #[path = "../tests/sim/mod.rs"]
 mod sim;
+
+/// How many cases a property is tried with: so many where `PROPTEST_CASES` is proptest's 256, and in proportion to it.
+#[cfg(test)]
+fn property_cases(everyday: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    asked.map_or(everyday, |asked: u32| everyday.saturating_mul(asked.div_ceil(256)))
+}

@@ -21,7 +21,7 @@ fn text(bytes: usize) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(crate::property_cases(32)))]
 
     #[test]
     fn what_is_compressed_comes_back(noise in proptest::collection::vec(any::<u8>(), 0..5000), repeat in 1usize..40) {

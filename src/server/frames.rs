@@ -203,7 +203,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(crate::property_cases(64)))]
         #[test]
         fn frames_come_out_as_they_went_in_however_the_socket_cuts_them(
             lengths in prop::collection::vec(prop_oneof![8usize..300, 16_000usize..17_000, 60_000usize..200_000], 1..12),

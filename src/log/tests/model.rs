@@ -293,13 +293,8 @@ impl Run {
     }
 }
 
-/// Few in everyday runs; `PROPTEST_CASES` asks for more.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::property_cases(48), max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn a_log_is_what_a_plain_list_of_batches_would_be(ops in prop::collection::vec(op(), 1..60)) {

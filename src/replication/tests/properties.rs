@@ -290,7 +290,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::property_cases(1_500), ..ProptestConfig::default() })]
 
     #[test]
     fn rules_hold_whatever_happens(steps in proptest::collection::vec(step(), 1..80)) {

@@ -160,13 +160,8 @@ impl Run {
     }
 }
 
-/// Few in everyday runs; `PROPTEST_CASES` asks for more.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::property_cases(48), max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn a_compacted_log_has_the_newest_value_of_every_key(ops in prop::collection::vec(op(), 1..60)) {

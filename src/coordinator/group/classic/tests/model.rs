@@ -350,8 +350,6 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_happens_the_laws_hold_and_the_group_settles(
         ops in prop::collection::vec(op(), 1..120),

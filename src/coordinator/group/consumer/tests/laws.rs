@@ -345,7 +345,7 @@ fn obeys(classic: usize, statics: usize, cooperative: bool, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::property_cases(64), max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn members_of_the_new_protocol_share_what_they_subscribe(

@@ -307,7 +307,7 @@ fn generation_of(world: &mut World, group: &str, member: &str) -> Option<i32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::property_cases(96), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn groups_of_both_protocols_keep_their_laws_whatever_comes(acts in acts()) {
