@@ -65,12 +65,13 @@ async fn a_member_joins_syncs_lives_commits_and_leaves_at_every_version() {
 }
 
 #[tokio::test]
-async fn a_lone_member_of_a_dev_broker_has_its_assignment_in_half_a_second() {
+async fn a_lone_member_of_a_dev_broker_does_not_wait_for_others() {
     ready().await;
     let mut member = Classic::new(shared(), &fresh_name("quick"), 9).await;
     let begun = std::time::Instant::now();
     member.lead_alone("all").await;
-    assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    let kafkas_initial_delay = Duration::from_secs(3);
+    assert!(begun.elapsed() < kafkas_initial_delay, "{:?}", begun.elapsed());
 }
 
 /// Waits until the member is told to join again.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ketcd::metadata::{Metadata, MetadataError};
+use ketcd::metadata::{Metadata, MetadataError, MetadataOptions};
 use ketcd::types::{BrokerEpoch, BrokerId};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -28,6 +28,10 @@ crate::on_every_server!(
 );
 
 const TTL: Duration = Duration::from_secs(2);
+/// Leaves time to look between the broker's own deadline and the lease's end.
+const CUT_TTL: Duration = Duration::from_secs(12);
+/// Longer than any test waits: what comes before its end comes by another way.
+const LONG_TTL: Duration = Duration::from_secs(90);
 
 async fn a_broker_registers_and_becomes_controller(server: &mut Server) {
     let begun = Instant::now();
@@ -47,24 +51,23 @@ async fn a_broker_registers_and_becomes_controller(server: &mut Server) {
 
 async fn a_graceful_stop_ends_the_session_at_once(server: &mut Server) {
     let watcher = Broker::start(&server.endpoint(), 2).await;
-    let broker = Broker::start(&server.endpoint(), 1).await;
+    let broker = Broker::start_with(&server.endpoint(), 1, |options| options.session_ttl = LONG_TTL).await;
     watcher.sees("broker 1", |image| image.brokers.contains_key(&BrokerId(1))).await;
-    let begun = Instant::now();
     broker.metadata.close().await;
     watcher.sees("its end", |image| !image.brokers.contains_key(&BrokerId(1))).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert!(broker.metadata.is_fenced());
     let late = broker.metadata.delete_topic("ASNFZ4mrze_-3LqYdlQyEA".parse().unwrap()).await;
     assert_eq!(late, Err(MetadataError::Closed));
 }
 
 async fn a_fast_restart_ends_its_own_past_and_lives_anew(server: &mut Server) {
-    let Broker { metadata, state } = Broker::start(&server.endpoint(), 1).await;
+    let long = |options: &mut MetadataOptions| options.session_ttl = LONG_TTL;
+    let Broker { metadata, state } = Broker::start_with(&server.endpoint(), 1, long).await;
     let first = metadata.session().broker_epoch;
     drop(metadata);
     let begun = Instant::now();
     let again = Metadata::connect(options(&server.endpoint(), Some(1), state.path())).await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?} with a lease of 9 s", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?} with a lease of {LONG_TTL:?}", begun.elapsed());
     assert!(again.session().broker_epoch > first);
 }
 
@@ -152,12 +155,11 @@ async fn new_lifetime(metadata: &Metadata, old: BrokerEpoch) -> BrokerEpoch {
 }
 
 async fn a_revoked_lease_gives_a_new_lifetime(server: &mut Server) {
-    let broker = Broker::start(&server.endpoint(), 1).await;
+    // The watch tells, not the next renewal, which is a third of it away.
+    let broker = Broker::start_with(&server.endpoint(), 1, |options| options.session_ttl = LONG_TTL).await;
     let old = broker.metadata.session();
-    let begun = Instant::now();
     server.client().await.lease_revoke(old.lease).await.unwrap();
     let epoch = new_lifetime(&broker.metadata, old.broker_epoch).await;
-    assert!(begun.elapsed() < Duration::from_secs(2), "the watch tells, not the next renewal");
     broker.sees("itself", |image| image.brokers.get(&BrokerId(1)).is_some_and(|b| b.epoch == epoch)).await;
     assert!(!broker.metadata.is_fenced());
     broker.until("the controller's role", |metadata| metadata.session().is_controller()).await;
@@ -165,17 +167,18 @@ async fn a_revoked_lease_gives_a_new_lifetime(server: &mut Server) {
 
 async fn a_lease_that_ends_while_cut_off_gives_a_new_lifetime(server: &mut Server) {
     let road = Proxy::to(server.port()).await;
-    let broker = Broker::start_with(&road.endpoint(), 1, |options| options.session_ttl = TTL).await;
+    let broker = Broker::start_with(&road.endpoint(), 1, |options| options.session_ttl = CUT_TTL).await;
     let watcher = Broker::start(&server.endpoint(), 2).await;
+    watcher.sees("broker 1", |image| image.brokers.contains_key(&BrokerId(1))).await;
     let old = broker.metadata.session().broker_epoch;
     road.cut();
-    let begun = Instant::now();
     broker.until("fencing", Metadata::is_fenced).await;
-    assert!(begun.elapsed() < TTL, "the deadline comes before the lease's end: {:?}", begun.elapsed());
+    let others = watcher.metadata.image();
+    assert!(others.brokers.contains_key(&BrokerId(1)), "fenced before others may act");
     watcher.sees("its end", |image| !image.brokers.contains_key(&BrokerId(1))).await;
-    assert!(broker.metadata.is_fenced(), "fenced before others may act");
+    assert!(broker.metadata.is_fenced());
     let session = broker.metadata.session();
-    assert!(!session.reachable, "{session:?} {:?}", begun.elapsed());
+    assert!(!session.reachable, "{session:?}");
     road.heal();
     let epoch = new_lifetime(&broker.metadata, old).await;
     broker.sees("itself", |image| image.brokers.get(&BrokerId(1)).is_some_and(|b| b.epoch == epoch)).await;
@@ -231,6 +234,6 @@ async fn a_dead_endpoint_is_passed_over(server: &mut Server) {
     let endpoints = vec![format!("http://{dead}"), server.endpoint()];
     let broker =
         Broker::start_with(&server.endpoint(), 1, |options| options.connection.endpoints = endpoints).await;
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(15));
     broker.metadata.create_topic(crate::server::new_topic("t", 1)).await.unwrap();
 }
