@@ -13,15 +13,25 @@ use crate::metadata::image::{ClusterImage, PartitionImage, TopicImage};
 use crate::replication::Partition;
 use crate::types::{BrokerId, PartitionEpoch};
 
-/// Partitions of `held` whose newer record in `topic` does not name `me`.
-#[must_use]
-pub fn of_topic(held: &Topic, topic: &TopicImage, me: BrokerId) -> Vec<Arc<Partition>> {
-    let held = held.partitions().filter(|partition| {
-        let index = usize::try_from(partition.name().partition).ok();
-        let state = index.and_then(|index| topic.partitions.get(index));
-        state.is_some_and(|state| takes_away(state, me, partition.partition_epoch()))
-    });
-    held.cloned().collect()
+/// Partitions of `held` whose newer record in `topic` does not name `me`, closed. `None`: etcd does not confirm it.
+pub async fn of_topic(
+    broker: &Broker,
+    held: &Topic,
+    topic: &TopicImage,
+    me: BrokerId,
+) -> Option<Vec<Arc<Partition>>> {
+    let mut away = Vec::new();
+    let mut read = Vec::new();
+    for partition in held.partitions() {
+        let index = partition.name().partition;
+        let Some(state) = topic.partition(index) else { continue };
+        if takes_away(state, me, partition.partition_epoch()) {
+            partition.close();
+            away.push(Arc::clone(partition));
+            read.push((index, state.partition_epoch));
+        }
+    }
+    (read.is_empty() || is_confirmed(broker, topic, read).await).then_some(away)
 }
 
 /// The record was read, names others, and is newer than `used`.
@@ -29,16 +39,8 @@ fn takes_away(state: &PartitionImage, me: BrokerId, used: PartitionEpoch) -> boo
     state.partition_epoch > used && !state.replicas.contains(&me)
 }
 
-/// Whether etcd itself says what the image says of these partitions of a topic. What cannot be asked is not confirmed.
-pub async fn is_confirmed(broker: &Broker, topic: &TopicImage, indexes: impl Iterator<Item = i32>) -> bool {
-    let epoch = |index: i32| {
-        let state = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index))?;
-        Some((index, state.partition_epoch))
-    };
-    let read: Vec<(i32, PartitionEpoch)> = indexes.filter_map(epoch).collect();
-    if read.is_empty() {
-        return true;
-    }
+/// Whether etcd itself says what was read of these partitions of a topic. What cannot be asked is not confirmed.
+async fn is_confirmed(broker: &Broker, topic: &TopicImage, read: Vec<(i32, PartitionEpoch)>) -> bool {
     match broker.metadata().partitions_stand(topic.id, read).await {
         Ok(stand) => {
             if !stand {
@@ -90,16 +92,15 @@ pub async fn remove_unopened(broker: &Broker, image: &ClusterImage) -> bool {
         if broker.log_dirs().log(&found.partition).is_some() {
             continue; // open: it goes with its partition
         }
-        let index = found.partition.partition;
-        let state = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
-        // A log on the disk was used under a record, or the lack of one, that named this broker.
-        let moved = state.is_some_and(|state| takes_away(state, me, PartitionEpoch(0)));
-        if !topic.deleting && !moved {
-            continue;
-        }
-        if !topic.deleting && !is_confirmed(broker, topic, std::iter::once(index)).await {
-            all = false;
-            continue;
+        if !topic.deleting {
+            let index = found.partition.partition;
+            // A log on the disk was used under a record, or the lack of one, that named this broker.
+            let moved = topic.partition(index).filter(|state| takes_away(state, me, PartitionEpoch(0)));
+            let Some(state) = moved else { continue };
+            if !is_confirmed(broker, topic, vec![(index, state.partition_epoch)]).await {
+                all = false;
+                continue;
+            }
         }
         match broker.log_dirs().delete_unopened(&found.partition) {
             Ok(()) => {

@@ -180,8 +180,8 @@ impl Broker {
         let topic =
             image.topic(OFFSETS_TOPIC).ok_or_else(|| NoCoordinator::NoTopic("it is not there yet".into()))?;
         let index = self.groups().partition_of(group);
-        let partition = usize::try_from(index).ok().and_then(|index| topic.partitions.get(index));
-        partition
+        topic
+            .partition(index)
             .and_then(|partition| partition.leader)
             .and_then(|leader| image.brokers.get(&leader.id).cloned())
             .ok_or(NoCoordinator::NoLeader(index))

@@ -92,9 +92,7 @@ async fn send(broker: Arc<Broker>, taken: Vec<Taken>) {
 
 /// Whether replicas leave the ISR by `change`, and whether some join, for the metrics.
 fn moves(image: &ClusterImage, change: &PartitionChange) -> (bool, bool) {
-    let index = usize::try_from(change.partition).ok();
-    let topic = image.topics.get(&change.topic);
-    let state = topic.zip(index).and_then(|(topic, index)| topic.partitions.get(index));
+    let state = image.partition(change.topic, change.partition);
     let (old, new) = (state.map_or(&[][..], |state| &state.isr), &change.value.value.isr);
     let lacks = |all: &[ReplicaEntry], entry: &ReplicaEntry| all.iter().all(|other| other.id != entry.id);
     (old.iter().any(|entry| lacks(new, entry)), new.iter().any(|entry| lacks(old, entry)))

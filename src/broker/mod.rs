@@ -153,7 +153,7 @@ impl Broker {
     pub fn held_elsewhere_by_id(&self, topic: TopicId, index: i32) -> Option<PartitionError> {
         let image = self.image();
         let topic = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
-        let state = topic.partitions.get(usize::try_from(index).ok()?)?;
+        let state = topic.partition(index)?;
         Some(PartitionError::NotLeader {
             partition: TopicPartition::new(topic.name.clone(), index),
             leader: state.leader.map(|leader| leader.id),

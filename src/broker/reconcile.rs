@@ -86,15 +86,13 @@ impl Reconciler {
                 removed.push(topic.id);
             } else if !unchanged {
                 let held = self.broker.partitions.topic_by_id(topic.id);
-                let away =
-                    held.as_ref().map(|held| departed::of_topic(held, topic, me.id)).unwrap_or_default();
-                away.iter().for_each(|partition| partition.close());
-                let indexes = away.iter().map(|partition| partition.name().partition);
-                if !departed::is_confirmed(&self.broker, topic, indexes).await {
-                    unconfirmed.insert(topic.id);
-                    continue;
+                if let Some(held) = &held {
+                    let Some(away) = departed::of_topic(&self.broker, held, topic, me.id).await else {
+                        unconfirmed.insert(topic.id);
+                        continue;
+                    };
+                    moved_away.extend(away);
                 }
-                moved_away.extend(away);
                 match self.open_topic(image, topic, me) {
                     Some(topic) => put.push(topic),
                     None => without.extend(held.map(|held| held.id)),

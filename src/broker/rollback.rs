@@ -27,9 +27,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// Ballots, hand-overs, preferred and unclean elections, the end of a reassignment: while a broker of before goes on, all of them can
 /// come first.
 pub fn raise(image: &ClusterImage, change: &mut PartitionChange) {
-    let index = usize::try_from(change.partition).ok();
-    let topic = image.topics.get(&change.topic);
-    let state = topic.zip(index).and_then(|(topic, index)| topic.partitions.get(index));
+    let state = image.partition(change.topic, change.partition);
     let epoch = &mut change.value.value.leader_epoch;
     // Of a newer record the change is refused anyway.
     if state.is_some_and(|state| *epoch > state.leader_epoch) && !seeded(Bug::E13NotRaised) {
@@ -80,7 +78,7 @@ fn change_of(broker: &Broker, image: &ClusterImage, partition: &Arc<Partition>) 
     let (seen, _) = partition.rolled_back()?;
     let me = broker.lifetime();
     let index = partition.name().partition;
-    let state = image.topics.get(&partition.topic_id())?.partitions.get(usize::try_from(index).ok()?)?;
+    let state = image.partition(partition.topic_id(), index)?;
     if state.replicas.as_slice() != [me.id] {
         return None;
     }

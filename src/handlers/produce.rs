@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::endpoint::{RawApi, RequestContext};
 use super::errors;
-use super::refused_batches::{RefusedBatches, SequencedBatch};
+use super::refused_batches::{Destination, RefusedBatches, SequencedBatch};
 use super::reply::{CloseReason, Reply, Response};
 use super::wire::{Failure, NONE, endpoint_of, is_internal, text};
 use crate::broker::{Broker, Topic};
@@ -155,7 +155,8 @@ impl TopicAppend {
                 Pending::Later(future) => {
                     let outcome = future.await;
                     if let Some(batch) = batch {
-                        refused_batches.note(&batch, outcome.is_ok());
+                        let to = Destination { name: &self.name, id: self.id, index };
+                        refused_batches.note(to, &batch, outcome.is_ok());
                     }
                     outcome
                 }
@@ -185,9 +186,8 @@ fn append_topic(
         .map(|partition| {
             let index = partition.index;
             let header = partition.records.as_ref().and_then(|records| BatchHeader::parse(records).ok());
-            let batch = header
-                .as_ref()
-                .and_then(|header| refused_batches.batch((data.name.as_str(), data.id), index, header));
+            let batch = header.as_ref().and_then(SequencedBatch::of);
+            let to = Destination { name: &data.name, id: data.id, index };
             let pending = match (refused, &topic) {
                 (Some(failure), _) => Pending::Ready(Err(ProduceError::Refused(failure.clone()))),
                 (None, Err(failure)) => {
@@ -198,13 +198,13 @@ fn append_topic(
                     Pending::Ready(Err(elsewhere.unwrap_or_else(|| ProduceError::Refused(failure.clone()))))
                 }
                 (None, Ok(topic)) => {
-                    let begins_at = batch.and_then(|batch| refused_batches.comes_before(&batch));
+                    let begins_at = batch.and_then(|batch| refused_batches.comes_before(to, &batch));
                     let options = AppendOptions { begins_at, ..AppendOptions::default() };
                     append(&context.broker, topic, partition, header.as_ref(), acks, options)
                 }
             };
             if let (Some(batch), Pending::Ready(outcome)) = (&batch, &pending) {
-                refused_batches.note(batch, outcome.is_ok());
+                refused_batches.note(to, batch, outcome.is_ok());
             }
             PartitionAppend { index, batch, pending }
         })

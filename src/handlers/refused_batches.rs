@@ -10,66 +10,74 @@ use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use uuid::Uuid;
+
 use crate::protocol::batch::BatchHeader;
 
 /// Most batches that one connection is remembered by: partitions of one producer, as a rule.
 const BATCHES_MAX: usize = 4_096;
 
-/// A batch of an idempotent producer, on its way to a partition.
+/// A batch of an idempotent producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SequencedBatch {
-    partition: PartitionHash,
     producer: i64,
     epoch: i16,
     sequence: i32,
 }
 
-/// Topic and partition as the requests of one connection name them. Names are the client's, of any length: their hash will do.
-type PartitionHash = u64;
-
-/// The first batch of each producer and partition that was refused and did not come again.
-#[derive(Debug, Default)]
-pub struct RefusedBatches {
-    batches: Mutex<HashMap<(PartitionHash, i64), (i16, i32)>>,
-    /// How many there are: without any, nothing is locked.
-    count: AtomicUsize,
-    hasher: RandomState,
-}
-
-impl RefusedBatches {
-    /// The batch as it is remembered; `None` if its producer is not idempotent.
-    pub fn batch(
-        &self,
-        topic: impl std::hash::Hash,
-        index: i32,
-        header: &BatchHeader,
-    ) -> Option<SequencedBatch> {
-        header.has_producer_id().then(|| SequencedBatch {
-            partition: self.hasher.hash_one((topic, index)),
+impl SequencedBatch {
+    /// `None` if the batch has no producer.
+    pub fn of(header: &BatchHeader) -> Option<Self> {
+        header.has_producer_id().then_some(Self {
             producer: header.producer_id,
             epoch: header.producer_epoch,
             sequence: header.base_sequence,
         })
     }
+}
 
+/// A partition as the requests of one connection name it: by its topic's name, or by the id.
+#[derive(Debug, Clone, Copy, Hash)]
+pub struct Destination<'a> {
+    /// Of the topic; empty where requests name ids.
+    pub name: &'a str,
+    /// Of the topic; the zero id where requests name it.
+    pub id: Uuid,
+    /// Number of the partition.
+    pub index: i32,
+}
+
+/// Of a [`Destination`]. Names are the client's, of any length: a hash will do.
+type DestinationHash = u64;
+
+/// The first batch of each producer and partition that was refused and did not come again.
+#[derive(Debug, Default)]
+pub struct RefusedBatches {
+    batches: Mutex<HashMap<(DestinationHash, i64), (i16, i32)>>,
+    /// How many there are: without any, nothing is hashed or locked.
+    count: AtomicUsize,
+    hasher: RandomState,
+}
+
+impl RefusedBatches {
     /// The sequence of an earlier batch that has to come first.
-    pub fn comes_before(&self, batch: &SequencedBatch) -> Option<i32> {
-        if self.count.load(Ordering::Acquire) == 0 {
+    pub fn comes_before(&self, to: Destination<'_>, batch: &SequencedBatch) -> Option<i32> {
+        if self.is_empty() {
             return None;
         }
-        let (epoch, sequence) = *self.lock().get(&(batch.partition, batch.producer))?;
+        let (epoch, sequence) = *self.lock().get(&self.key(to, batch))?;
         (epoch == batch.epoch && sequence < batch.sequence).then_some(sequence)
     }
 
     /// What became of a batch.
-    pub fn note(&self, batch: &SequencedBatch, is_taken: bool) {
-        if is_taken && self.count.load(Ordering::Acquire) == 0 {
+    pub fn note(&self, to: Destination<'_>, batch: &SequencedBatch, is_taken: bool) {
+        if is_taken && self.is_empty() {
             return;
         }
         let mut batches = self.lock();
         let is_full = batches.len() >= BATCHES_MAX;
         let refused = (batch.epoch, batch.sequence);
-        match batches.entry((batch.partition, batch.producer)) {
+        match batches.entry(self.key(to, batch)) {
             Entry::Occupied(known) if is_taken => {
                 known.remove();
             }
@@ -87,7 +95,15 @@ impl RefusedBatches {
         self.count.store(batches.len(), Ordering::Release);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(PartitionHash, i64), (i16, i32)>> {
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    fn key(&self, to: Destination<'_>, batch: &SequencedBatch) -> (DestinationHash, i64) {
+        (self.hasher.hash_one(to), batch.producer)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(DestinationHash, i64), (i16, i32)>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,41 +112,43 @@ impl RefusedBatches {
 mod tests {
     use super::*;
 
+    const TO: Destination<'static> = Destination { name: "t", id: Uuid::nil(), index: 1 };
+
     fn batch(epoch: i16, sequence: i32) -> SequencedBatch {
-        SequencedBatch { partition: 1, producer: 7, epoch, sequence }
+        SequencedBatch { producer: 7, epoch, sequence }
     }
 
     #[test]
     fn the_first_refused_batch_comes_before_all_that_follow() {
         let refused = RefusedBatches::default();
-        assert_eq!(refused.comes_before(&batch(0, 3)), None);
-        refused.note(&batch(0, 3), false);
-        refused.note(&batch(0, 9), false);
-        assert_eq!(refused.comes_before(&batch(0, 9)), Some(3));
-        assert_eq!(refused.comes_before(&batch(0, 3)), None, "itself");
-        refused.note(&batch(0, 0), false);
-        assert_eq!(refused.comes_before(&batch(0, 3)), Some(0));
-        assert_eq!(refused.comes_before(&SequencedBatch { partition: 2, ..batch(0, 3) }), None);
-        assert_eq!(refused.comes_before(&SequencedBatch { producer: 8, ..batch(0, 3) }), None);
+        assert_eq!(refused.comes_before(TO, &batch(0, 3)), None);
+        refused.note(TO, &batch(0, 3), false);
+        refused.note(TO, &batch(0, 9), false);
+        assert_eq!(refused.comes_before(TO, &batch(0, 9)), Some(3));
+        assert_eq!(refused.comes_before(TO, &batch(0, 3)), None, "itself");
+        refused.note(TO, &batch(0, 0), false);
+        assert_eq!(refused.comes_before(TO, &batch(0, 3)), Some(0));
+        assert_eq!(refused.comes_before(Destination { index: 2, ..TO }, &batch(0, 3)), None);
+        assert_eq!(refused.comes_before(TO, &SequencedBatch { producer: 8, ..batch(0, 3) }), None);
     }
 
     #[test]
     fn a_batch_that_is_taken_ends_it() {
         let refused = RefusedBatches::default();
-        refused.note(&batch(0, 3), false);
-        refused.note(&batch(0, 3), true);
-        assert_eq!(refused.comes_before(&batch(0, 9)), None);
+        refused.note(TO, &batch(0, 3), false);
+        refused.note(TO, &batch(0, 3), true);
+        assert_eq!(refused.comes_before(TO, &batch(0, 9)), None);
     }
 
     #[test]
     fn a_new_epoch_begins_anew() {
         let refused = RefusedBatches::default();
-        refused.note(&batch(0, 3), false);
-        assert_eq!(refused.comes_before(&batch(1, 9)), None);
-        refused.note(&batch(1, 5), false);
-        refused.note(&batch(0, 1), false);
+        refused.note(TO, &batch(0, 3), false);
+        assert_eq!(refused.comes_before(TO, &batch(1, 9)), None);
+        refused.note(TO, &batch(1, 5), false);
+        refused.note(TO, &batch(0, 1), false);
         assert_eq!(
-            refused.comes_before(&batch(1, 9)),
+            refused.comes_before(TO, &batch(1, 9)),
             Some(5),
             "a late batch of the old epoch changes nothing"
         );
@@ -139,8 +157,8 @@ mod tests {
     #[test]
     fn no_client_makes_it_remember_without_bound() {
         let refused = RefusedBatches::default();
-        for partition in 0..2 * BATCHES_MAX as u64 {
-            refused.note(&SequencedBatch { partition, ..batch(0, 0) }, false);
+        for producer in 0..2 * BATCHES_MAX as i64 {
+            refused.note(TO, &SequencedBatch { producer, ..batch(0, 0) }, false);
         }
         assert_eq!(refused.lock().len(), BATCHES_MAX);
     }

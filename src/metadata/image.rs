@@ -122,6 +122,14 @@ pub struct TopicImage {
     pub partitions: Vec<Arc<PartitionImage>>,
 }
 
+impl TopicImage {
+    /// A partition by its number.
+    #[must_use]
+    pub fn partition(&self, index: i32) -> Option<&Arc<PartitionImage>> {
+        self.partitions.get(usize::try_from(index).ok()?)
+    }
+}
+
 /// One process lifetime of a broker, as an ISR or ELR names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReplicaEntry {
@@ -191,11 +199,16 @@ impl ClusterImage {
         self.topics.get(self.topic_names.get(name)?)
     }
 
+    /// A partition by its topic and number.
+    #[must_use]
+    pub fn partition(&self, topic: TopicId, index: i32) -> Option<&Arc<PartitionImage>> {
+        self.topics.get(&topic)?.partition(index)
+    }
+
     /// The record that says what the image shows of a partition, fields of later versions included: where a change of it starts.
     #[must_use]
     pub fn partition_record(&self, topic: TopicId, partition: i32) -> Option<Record<PartitionValue>> {
-        let index = usize::try_from(partition).ok()?;
-        let image = self.topics.get(&topic)?.partitions.get(index)?;
+        let image = self.partition(topic, partition)?;
         let unknown = self.partition_extras.get(&(topic, partition));
         let unknown = unknown.map(|unknown| unknown.as_ref().clone()).unwrap_or_default();
         Some(Record::with_unknown(PartitionValue::from(image.as_ref()), unknown))

@@ -72,7 +72,7 @@ pub fn change(
     edit: impl FnOnce(&mut PartitionValue),
 ) -> Option<PartitionChange> {
     let state = image.topics.get(&topic)?;
-    let read = state.partitions.get(usize::try_from(partition).ok()?)?.partition_epoch;
+    let read = state.partition(partition)?.partition_epoch;
     let mut value = image.partition_record(topic, partition)?;
     edit(&mut value.value);
     Some(PartitionChange { topic, partition, read, topic_revision: state.mod_revision, value, relies_on })

@@ -9,15 +9,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use etcd_client::Client;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// The version that `tests/setup/etcd.sh` builds.
 const CURRENT: &str = "etcd-3.7.3";
 /// How long a server may take to answer its first read.
 const START_DEADLINE: Duration = Duration::from_secs(30);
-/// How long the threads of a server may take to stop.
-const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 /// Starts that are tried when somebody else took the port in between.
 const START_TRIES: usize = 5;
 
@@ -134,26 +132,12 @@ impl RealEtcd {
     }
 
     /// Stops the process without ending it (SIGSTOP): connections stay open and nothing answers. Waits until its last thread has
-    /// stopped: on a busy machine some go on for a while.
-    pub async fn freeze(&self) {
+    /// stopped, which is when the system tells: on a busy machine some go on for a while.
+    pub fn freeze(&self) {
         self.signal(Signal::STOP);
-        let stopped = async {
-            while !self.is_stopped() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(STOPPED_WITHIN, stopped).await.expect("the server's threads stop");
-    }
-
-    fn is_stopped(&self) -> bool {
-        let child = self.child.as_ref().expect("the server runs");
-        let threads =
-            std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("the server is a process");
-        // The state follows the command's name, which is in parentheses. A thread that has just ended has none.
-        threads.flatten().all(|thread| {
-            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
-        })
+        let pid = Pid::from_child(self.child.as_ref().expect("the server runs"));
+        let told = waitpid(Some(pid), WaitOptions::UNTRACED).expect("the server is our child");
+        assert!(told.is_some_and(|(_, status)| status.stopped()), "the server ended: {told:?}");
     }
 
     /// Lets a frozen process go on (SIGCONT).

@@ -24,7 +24,7 @@ fn a_real_server_can_be_frozen_thawed_killed_and_restarted_with_its_data() {
         let endpoint = server.endpoint();
         let mut client = server.client().await;
         client.put("k", "v", None).await.unwrap();
-        server.freeze().await;
+        server.freeze();
         assert!(!answers(&mut client).await, "a frozen server is silent");
         server.thaw();
         assert!(client.get("k", None).await.is_ok(), "a thawed one goes on");

@@ -149,14 +149,13 @@ impl Etcd {
 
     fn holds(&self, guard: &Guard) -> bool {
         let created = |key: &Vec<u8>| self.state.keys.get(key).map_or(0, |stored| stored.create_revision);
-        let changed = |key: &Vec<u8>| self.changed(key);
         match guard {
             Guard::CreatedAt(key, revision) => created(key) == *revision,
             Guard::NotCreatedAt(key, revision) => created(key) != *revision,
             Guard::Exists(key) => created(key) > 0,
-            Guard::ChangedAt(key, revision) => changed(key) == *revision,
-            Guard::ChangedBefore(key, revision) => changed(key) < *revision,
-            Guard::ChangedAfter(key, revision) => changed(key) > *revision,
+            Guard::ChangedAt(key, revision) => self.changed(key) == *revision,
+            Guard::ChangedBefore(key, revision) => self.changed(key) < *revision,
+            Guard::ChangedAfter(key, revision) => self.changed(key) > *revision,
             Guard::Is(key, value) => self.state.keys.get(key).is_some_and(|stored| stored.value == *value),
         }
     }

@@ -35,14 +35,7 @@ impl Admin {
         let configs =
             (!topic.configs.is_empty()).then(|| Record::new(ConfigValue { entries: topic.configs.clone() }));
         for attempt in 0..ATTEMPTS {
-            let brokers = match self.lifetimes(&topic.assignment) {
-                // It was there a moment ago, and is about to register anew.
-                Err(_) if attempt > 0 && attempt + 1 < ATTEMPTS => {
-                    self.back_off(attempt).await;
-                    continue;
-                }
-                brokers => brokers?,
-            };
+            let brokers = self.lifetimes(&topic.assignment, attempt).await?;
             let value = Record::new(TopicValue {
                 name: topic.name.clone(),
                 created_ms: self.clock.now_ms(),
@@ -84,16 +77,28 @@ impl Admin {
         Err(MetadataError::AlreadyExists { what: what.to_owned() })
     }
 
-    /// The live lifetimes of all brokers in an assignment, by this broker's image.
-    fn lifetimes(&self, assignment: &[Vec<BrokerId>]) -> Result<Vec<ReplicaEntry>, MetadataError> {
-        let image = self.image();
+    /// The live lifetimes of all brokers in an assignment, by this broker's image. Who was there at the first attempt and is not now
+    /// is about to register anew, and is waited for.
+    async fn lifetimes(
+        &self,
+        assignment: &[Vec<BrokerId>],
+        attempt: u32,
+    ) -> Result<Vec<ReplicaEntry>, MetadataError> {
         let ids: BTreeSet<BrokerId> = assignment.iter().flatten().copied().collect();
-        ids.into_iter()
-            .map(|id| match image.brokers.get(&id) {
-                Some(broker) => Ok(ReplicaEntry { id, epoch: broker.epoch }),
-                None => Err(MetadataError::BrokerNotLive { id }),
-            })
-            .collect()
+        let mut looks = attempt;
+        loop {
+            let image = self.image();
+            let live = |id: &BrokerId| match image.brokers.get(id) {
+                Some(broker) => Ok(ReplicaEntry { id: *id, epoch: broker.epoch }),
+                None => Err(MetadataError::BrokerNotLive { id: *id }),
+            };
+            let found = ids.iter().map(live).collect();
+            looks += 1;
+            if attempt == 0 || looks >= ATTEMPTS || Result::is_ok(&found) {
+                return found;
+            }
+            self.back_off(looks).await;
+        }
     }
 
     /// Adds partitions `expected..` with the replicas given. Fails with a conflict if there are not exactly `expected` now.
@@ -110,7 +115,7 @@ impl Admin {
             if record.value.assignment.len() != expected {
                 return Err(MetadataError::Conflict { what, attempts: attempt + 1 });
             }
-            let brokers = self.lifetimes(&added)?;
+            let brokers = self.lifetimes(&added, attempt).await?;
             let from = i32::try_from(expected).unwrap_or(i32::MAX);
             // Earlier partitions keep the lifetimes they were assigned to: a newer one did not hold their records.
             record.value.epochs.push(EpochsFrom { from, brokers: brokers.clone() });

@@ -102,10 +102,9 @@ impl Process {
         let Some(topic) = image.topics.get(&topic_id()) else { return };
         for (partition, state) in (0..).zip(&topic.partitions) {
             if !state.replicas.contains(&self.id) {
-                if let Some(gone) = self.replicas.get_mut(&partition) {
-                    gone.step_down(context);
-                }
-                if self.replicas.contains_key(&partition) && self.departing.insert(partition) {
+                let Some(gone) = self.replicas.get_mut(&partition) else { continue };
+                gone.step_down(context);
+                if self.departing.insert(partition) {
                     let epoch = state.partition_epoch;
                     let txn = partitions_stand(keys(), topic_id(), &[(partition, epoch)]);
                     self.ask(Pending::Departure(partition, epoch), Request::Txn(txn), context);
@@ -129,8 +128,7 @@ impl Process {
     pub(super) fn departs(&mut self, partition: i32, epoch: PartitionEpoch, answer: &Answer) {
         self.departing.remove(&partition);
         let stands = matches!(answer, Answer::Outcome(Outcome::Applied { .. }));
-        let topic = self.image.topics.get(&topic_id());
-        let state = topic.and_then(|topic| topic.partitions.get(usize::try_from(partition).ok()?));
+        let state = self.image.partition(topic_id(), partition);
         if stands && state.is_some_and(|state| state.partition_epoch == epoch) {
             self.replicas.remove(&partition);
         }
