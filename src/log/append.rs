@@ -9,9 +9,10 @@ use crate::protocol::batch::BatchHeader;
 use crate::types::{LeaderEpoch, Millis};
 
 use super::error::AppendError;
-use super::handle::{Log, State};
+use super::handle::Log;
 use super::home::Home;
 use super::segment::step;
+use super::slot::State;
 use super::step::Step;
 use super::validate::{self, Checked, Origin};
 use super::writer::{AppendInfo, Outcome, Writer};

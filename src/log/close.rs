@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use super::checkpoint;
 use super::ends::LogEnd;
 use super::error::Unusable;
-use super::handle::{Closed, Log, State};
+use super::handle::Log;
 use super::names::LEADER_EPOCH_CHECKPOINT;
+use super::slot::{Closed, State};
 use super::step::Step;
 
 impl Log {

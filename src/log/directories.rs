@@ -1,4 +1,4 @@
-//! The log directories of a broker: opening them, finding their logs, closing them in order.
+//! The log directories of a broker: opening them and their logs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::types::{BrokerId, Clock, TopicId, TopicPartition, random};
 
 use super::checkpoint;
 use super::clean::threads::Cleaner;
-use super::ends::LogEnd;
-use super::error::{OpenError, Unusable};
-use super::handle::{Closed, Known, Log, State};
+use super::error::OpenError;
+use super::handle::{Known, Log};
 use super::home::{Home, LogOptions};
 use super::housekeeping::Housekeeper;
 use super::identity::{self, NONE_SEEN};
-use super::names::{DELETE_DIRECTORY_SUFFIX, PARTITION_METADATA, delete_directory_name};
-use super::offsets::{Kind, OffsetCheckpoints};
+use super::names::DELETE_DIRECTORY_SUFFIX;
+use super::offsets::OffsetCheckpoints;
+use super::on_disk::Found;
 use super::step::Step;
 use super::storage::{Storage, lock};
 
@@ -79,15 +79,6 @@ impl std::fmt::Debug for Told {
     }
 }
 
-/// A log on the disk.
-#[derive(Debug, Clone)]
-pub(super) struct Found {
-    /// Number of its directory.
-    pub home: usize,
-    /// Its exact end, after a clean stop.
-    pub end: Option<LogEnd>,
-}
-
 /// A log directory as others see it (DescribeLogDirs).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryInfo {
@@ -101,19 +92,6 @@ pub struct DirectoryInfo {
     pub usable_bytes: u64,
     /// Why it is offline.
     pub failed: Option<String>,
-}
-
-/// A log on the disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartitionOnDisk {
-    /// The partition.
-    pub partition: TopicPartition,
-    /// Its topic's id; `None` if `partition.metadata` is missing or damaged.
-    pub topic_id: Option<TopicId>,
-    /// Id of the directory it is in.
-    pub directory_id: Uuid,
-    /// Bytes of its segments; `None` if nobody has counted them yet.
-    pub size_bytes: Option<u64>,
 }
 
 impl LogDirs {
@@ -294,36 +272,6 @@ impl LogDirs {
         open.chain(broken).collect()
     }
 
-    /// All logs on the disk, opened or not. Waits for the disk.
-    #[must_use]
-    pub fn partitions_on_disk(&self) -> Vec<PartitionOnDisk> {
-        let mut all: Vec<_> = lock(&self.shared.logs)
-            .values()
-            .map(|log| PartitionOnDisk {
-                partition: log.partition().clone(),
-                topic_id: Some(log.topic_id()),
-                directory_id: log.directory_id(),
-                size_bytes: Some(log.size_bytes()),
-            })
-            .collect();
-        let found: Vec<_> = lock(&self.shared.found).iter().map(|(p, f)| (p.clone(), f.clone())).collect();
-        for (partition, found) in found {
-            let Some(home) = self.shared.homes.get(found.home) else { continue };
-            let topic_id = match &found.end {
-                Some(end) => Some(end.topic_id),
-                None => read_topic_id(home, &partition),
-            };
-            all.push(PartitionOnDisk {
-                partition,
-                topic_id,
-                directory_id: home.directory_id,
-                size_bytes: found.end.map(|end| end.size_bytes),
-            });
-        }
-        all.sort_unstable_by(|a, b| a.partition.cmp(&b.partition));
-        all
-    }
-
     /// The log of a partition: the one on the disk, or a new one in the directory with the fewest logs. Cheap: after a clean stop, and
     /// for a new log, no file is touched before the first use. A log on the disk that belongs to another topic id is what is left
     /// of a deleted topic: it is moved aside.
@@ -355,43 +303,6 @@ impl LogDirs {
         Ok(log)
     }
 
-    /// What is known of a log on the disk, if it is `topic_id`'s.
-    fn claim(
-        &self,
-        partition: &TopicPartition,
-        topic_id: TopicId,
-        found: Found,
-    ) -> Result<Option<(Arc<Home>, Known)>, OpenError> {
-        let Some(home) = self.shared.homes.get(found.home) else { return Ok(None) };
-        let its_id = match &found.end {
-            Some(end) => Some(end.topic_id),
-            None => read_topic_id(home, partition),
-        };
-        if its_id.is_some_and(|id| id != topic_id) {
-            tracing::warn!(%partition, "log of another topic id is moved aside");
-            set_aside(home, partition, 0).map_err(|source| OpenError::Io { path: home.path(), source })?;
-            forget_cleaned(home, partition)?;
-            return Ok(None);
-        }
-        let known = match found.end {
-            Some(end) => Known::clean(end),
-            None => {
-                let checkpoints = lock(&home.checkpoints);
-                let log_start = checkpoints.get(Kind::LogStart, partition);
-                let recovery_point = checkpoints.get(Kind::RecoveryPoint, partition);
-                Known {
-                    closed: Closed::Unclean,
-                    log_start,
-                    log_end: recovery_point.max(log_start),
-                    high_watermark: checkpoints.get(Kind::HighWatermark, partition),
-                    recovery_point,
-                    ..Known::new_log()
-                }
-            }
-        };
-        Ok(Some((Arc::clone(home), known)))
-    }
-
     fn least_loaded(&self, logs: &HashMap<TopicPartition, Arc<Log>>) -> Result<Arc<Home>, OpenError> {
         let usable = self.shared.homes.iter().filter(|home| home.failure().is_none());
         // One directory is the common case: nothing to count.
@@ -412,38 +323,6 @@ impl LogDirs {
     #[must_use]
     pub fn log(&self, partition: &TopicPartition) -> Option<Arc<Log>> {
         lock(&self.shared.logs).get(partition).cloned()
-    }
-
-    /// Deletes a partition: its directory is renamed at once and removed after `file.delete.delay.ms`; readers keep what they hold.
-    /// Answers when the partition's name is free again.
-    pub fn delete_log(&self, log: &Arc<Log>) -> Step<Result<(), Unusable>> {
-        lock(&self.shared.logs).remove(log.partition());
-        log.submit(
-            |log, state| {
-                let was_new = matches!(state, State::Closed(Closed::New));
-                *state = State::Gone(Unusable::Closed);
-                log.set_segments(None);
-                if was_new {
-                    return Ok(());
-                }
-                let failed = |error| log.home.write_error("deletion", error);
-                set_aside(&log.home, log.partition(), log.config().file_delete_delay_ms).map_err(failed)?;
-                // A partition of this name that comes later must not inherit its offsets.
-                log.home.forget(log.partition())
-            },
-            Err,
-        )
-    }
-
-    /// Removes a log on the disk that nobody opened: its topic was deleted while this broker was away.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn delete_unopened(&self, partition: &TopicPartition) -> Result<(), OpenError> {
-        let Some(found) = lock(&self.shared.found).remove(partition) else { return Ok(()) };
-        let Some(home) = self.shared.homes.get(found.home) else { return Ok(()) };
-        set_aside(home, partition, 0).map_err(|source| OpenError::Io { path: home.path(), source })?;
-        forget_cleaned(home, partition)
     }
 
     /// Does one round of the housekeeping now. The housekeeping thread does it once a second; for tests and tools.
@@ -548,34 +427,6 @@ impl Opened {
         self.homes.push(home);
         Ok(())
     }
-}
-
-/// Renames a partition's directory and has it removed after `delay_ms`.
-fn set_aside(home: &Home, partition: &TopicPartition, delay_ms: i64) -> std::io::Result<()> {
-    let unique = random::uuid().simple().to_string();
-    let aside = delete_directory_name(partition, &unique);
-    match home.volume.rename(&partition.to_string(), &aside) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        done => done?,
-    }
-    home.volume.sync_directory("")?;
-    home.bury(Vec::new(), Some(aside), delay_ms);
-    Ok(())
-}
-
-/// Has a later partition of this name begin dirty.
-fn forget_cleaned(home: &Home, partition: &TopicPartition) -> Result<(), OpenError> {
-    let change = |offsets: &mut super::offsets::Offsets| {
-        offsets.remove(partition);
-    };
-    lock(&home.checkpoints)
-        .change(Kind::Cleaner, &home.volume, change)
-        .map_err(|source| OpenError::Io { path: home.path(), source })
-}
-
-fn read_topic_id(home: &Home, partition: &TopicPartition) -> Option<TopicId> {
-    let bytes = home.volume.read(&format!("{partition}/{PARTITION_METADATA}")).ok()??;
-    checkpoint::decode_partition_metadata(&bytes)
 }
 
 /// Refuses a partition more than 70% of the process's files and maps allow: one file and two maps each when all are busy (rule S13).

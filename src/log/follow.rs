@@ -12,8 +12,9 @@ use crate::types::{LeaderEpoch, Millis, Offset};
 
 use super::append::make_room;
 use super::error::AppendError;
-use super::handle::{Log, State};
+use super::handle::Log;
 use super::offsets::Kind;
+use super::slot::State;
 use super::step::Step;
 use super::storage::lock;
 use super::writer::{Writer, offset};

@@ -6,8 +6,8 @@
 //!
 //! | file | concept |
 //! |---|---|
-//! | `directories`, `stop`, `home`, `identity`, `offsets`, `ends` | log directories: locks, ids, checkpoints, clean stop |
-//! | `handle` | one log, and the slot that hands its writer around |
+//! | `directories`, `on_disk`, `stop`, `home`, `identity`, `offsets`, `ends` | log directories: locks, ids, checkpoints, clean stop |
+//! | `handle`, `slot` | one log, and the slot that hands its writer around |
 //! | `validate`, `append`, `writer`, `producers` | the way in |
 //! | `read`, `search`, `segment`, `index` | the way out |
 //! | `open`, `scan`, `close`, `snapshot`, `epochs` | recovery and what it needs |
@@ -34,6 +34,7 @@ mod identity;
 pub mod index;
 pub mod names;
 mod offsets;
+mod on_disk;
 mod open;
 mod producers;
 mod read;
@@ -41,6 +42,7 @@ mod retention;
 mod scan;
 mod search;
 mod segment;
+mod slot;
 pub mod snapshot;
 mod step;
 mod stop;
@@ -55,10 +57,11 @@ mod tests;
 
 pub use append::{AppendOptions, AppendResult};
 pub use clean::Cleaned;
-pub use directories::{DirectoryInfo, LogDirs, LogDirsOptions, PartitionOnDisk};
+pub use directories::{DirectoryInfo, LogDirs, LogDirsOptions};
 pub use error::{AppendError, OpenError, ReadError, Unusable};
 pub use handle::Log;
 pub use home::LogOptions;
+pub use on_disk::PartitionOnDisk;
 pub use producers::{Batch, ProducerEntry, ProducerState, Producers};
 pub use read::{Read, ReadCursor, ReadOptions};
 pub use search::FoundOffset;

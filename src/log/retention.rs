@@ -7,11 +7,12 @@ use crate::config::TopicConfig;
 use crate::types::{Millis, Offset};
 
 use super::error::{ReadError, Unusable};
-use super::handle::{Log, State};
+use super::handle::Log;
 use super::index;
 use super::names::SegmentFile;
 use super::open::{first_offset, remove_segment};
 use super::segment::Segment;
+use super::slot::State;
 use super::step::Step;
 use super::storage::read_lock;
 use super::writer::offset;

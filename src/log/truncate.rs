@@ -6,7 +6,7 @@ use crate::types::{LeaderEpoch, Offset};
 
 use super::epochs::Epochs;
 use super::error::Unusable;
-use super::handle::{Log, State};
+use super::handle::Log;
 use super::names::SegmentFile;
 use super::offsets::Kind;
 use super::open::{
@@ -16,6 +16,7 @@ use super::open::{
 use super::producers::Producers;
 use super::scan::{ScanOptions, scan};
 use super::segment::{Need, Segment};
+use super::slot::State;
 use super::step::Step;
 use super::storage::lock;
 use super::writer::{Writer, offset};

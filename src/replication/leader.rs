@@ -485,5 +485,8 @@ impl Leader {
 }
 
 #[cfg(test)]
+#[path = "tests/leader_isr.rs"]
+mod isr_tests;
+#[cfg(test)]
 #[path = "tests/leader.rs"]
 mod tests;

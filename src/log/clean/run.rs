@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::config::{CleanerConfig, TopicConfig};
 use crate::log::error::Unusable;
-use crate::log::handle::{Log, State};
+use crate::log::handle::Log;
 use crate::log::names::SegmentFile;
 use crate::log::offsets::Kind;
 use crate::log::segment::Segment;
+use crate::log::slot::State;
 use crate::types::TopicPartition;
 
 use super::Stopped;

@@ -13,11 +13,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::log::handle::{Log, State};
+use crate::log::handle::Log;
 use crate::log::names::{DELETED_SUFFIX, SegmentFile};
 use crate::log::open::remove_files;
 use crate::log::scan::{ScanOptions, scan};
 use crate::log::segment::Segment;
+use crate::log::slot::State;
 use crate::log::storage::write_lock;
 use crate::types::LeaderEpoch;
 

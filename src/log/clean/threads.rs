@@ -12,10 +12,11 @@ use arc_swap::ArcSwap;
 
 use crate::config::{CleanerConfig, TopicConfig};
 use crate::log::directories::Shared;
-use crate::log::handle::{Log, State};
+use crate::log::handle::Log;
 use crate::log::names::SegmentFile;
 use crate::log::offsets::Kind;
 use crate::log::segment::Segment;
+use crate::log::slot::State;
 use crate::log::storage::lock;
 use crate::protocol::batch::{BATCH_HEADER_BYTES, BatchHeader};
 use crate::telemetry::cleaner as metrics;
