@@ -7,7 +7,7 @@
 //! **Downgrade**: the last member of the new protocol leaves, dies, or (a static one) comes back as a classic member. The others become
 //! the members of a classic group, with what they own, and rebalance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -110,8 +110,9 @@ impl Upgrade {
         for member in group.members.keys() {
             group.arm_session(context, member);
         }
-        // A rebalance was under way: that needs a target also if who joins subscribes nothing new (a static member that is back).
-        if !is_settled {
+        // That needs a target also if who joins subscribes nothing new (a static member that is back): a rebalance was under way, or a
+        // topic has grown and the leader of the classic group, which had to look, did not know yet.
+        if !is_settled || !group.gives_all_away(context.image) {
             group.bump_epoch(context, group.metadata_hash);
         }
         group
@@ -234,6 +235,17 @@ fn by_topic_id(image: &ClusterImage, named: PartitionsByName) -> Partitions {
 }
 
 impl ConsumerGroup {
+    /// Whether the target has every partition of the subscribed topics.
+    fn gives_all_away(&self, image: &ClusterImage) -> bool {
+        let mut targeted = BTreeMap::<TopicId, usize>::new();
+        for (topic, partitions) in self.targets.values().flatten() {
+            *targeted.entry(*topic).or_default() += partitions.len();
+        }
+        let mut topics = self.index.topics.keys().filter_map(|name| image.topic(name));
+        // A partition has one owner at most.
+        topics.all(|topic| targeted.get(&topic.id).copied().unwrap_or_default() >= topic.partitions.len())
+    }
+
     /// If its last members all speak the classic protocol now and the policy allows it: the classic group that it becomes, its records
     /// written.
     pub fn downgraded(&mut self, context: &mut Context<'_>) -> Option<ClassicGroup> {

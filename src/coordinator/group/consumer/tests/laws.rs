@@ -390,6 +390,19 @@ fn a_rolling_restart_takes_a_group_to_the_new_protocol_and_back() {
 }
 
 #[test]
+fn a_topic_that_grew_before_a_static_member_changed_its_protocol_is_read_whole() {
+    let mut model = Model::new(127, 127, false);
+    for client in 0..2 {
+        model.perform(&Op::Start { client, subscription: 1 });
+    }
+    model.assert_settles();
+    model.perform(&Op::SetTopic { topic: 0, partitions: 5 });
+    model.perform(&Op::Restart { client: 1, switches: true, crashes: false });
+    model.assert_settles();
+    assert_eq!(model.kind(), Some(GroupKind::Consumer));
+}
+
+#[test]
 fn errors_do_not_change_a_group() {
     let mut model = Model::new(0, 0, false);
     model.perform(&Op::Start { client: 0, subscription: 7 });
