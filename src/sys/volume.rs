@@ -40,7 +40,16 @@ pub struct Space {
 /// Holds the exclusive lock of a directory while it lives. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing the file would do, if no child that is just being started had a copy of it.
+        if let Err(error) = rustix::fs::flock(&self.file, FlockOperation::Unlock) {
+            tracing::warn!(%error, "a directory cannot be unlocked");
+        }
+    }
 }
 
 impl Volume {
@@ -75,7 +84,7 @@ impl Volume {
         let file =
             OpenOptions::new().create(true).truncate(false).write(true).open(self.root.join(".lock"))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(DirectoryLock { _file: file })),
+            Ok(()) => Ok(Some(DirectoryLock { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
