@@ -24,9 +24,7 @@ impl LogDirs {
         for home in &self.shared.homes {
             home.stopped.store(true, Ordering::Release);
             // Jobs that were under way end before the next run begins, as they would with the process.
-            for _ in 0..4 {
-                home.storage.call(|| ()).wait_blocking();
-            }
+            home.storage.settle();
             home.unlock();
         }
     }

@@ -73,6 +73,23 @@ impl Storage {
         self.pool.sync.push(Box::new(job));
     }
 
+    /// Waits until all that was asked for is done, and what that asked for.
+    #[cfg(test)]
+    pub(super) fn settle(&self) {
+        let work_threads = lock(&self.pool.threads).len() - SYNC_THREADS;
+        for (lane, threads) in [(&self.pool.work, work_threads), (&self.pool.sync, SYNC_THREADS)].repeat(2) {
+            // When every thread of a lane is here, none does anything else.
+            let all = Arc::new(std::sync::Barrier::new(threads + 1));
+            for _ in 0..threads {
+                let all = Arc::clone(&all);
+                lane.push(Box::new(move || {
+                    all.wait();
+                }));
+            }
+            all.wait();
+        }
+    }
+
     /// Runs `job` on a storage thread and gives its result; `None` if the threads ended or the job panicked.
     pub fn call<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Step<Option<T>> {
         let (sender, step) = promise(|| None);

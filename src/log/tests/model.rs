@@ -278,6 +278,11 @@ impl Run {
         );
         self.model.truncate(end);
         assert_eq!(self.model.end, end, "cut at a batch boundary");
+        if end == self.model.start {
+            // Whether what was left before the log start offset reached it is for the log to know: if not, it began anew there.
+            let known = self.log.producers().wait_blocking().unwrap();
+            self.model.producers.retain(|id, _| known.iter().any(|entry| entry.producer_id.get() == *id));
+        }
         self.log.begin_epoch(LeaderEpoch(self.model.epoch));
     }
 

@@ -276,11 +276,12 @@ impl Run {
                 prop_assert!(!before.image.lives(old), "a living leader was deposed");
                 let standing = |entry: &crate::metadata::image::ReplicaEntry| before.image.standing(*entry);
                 let members = before.state().isr.iter().chain(&before.state().elr);
-                if self.world.state().recovering && !before.state().recovering {
-                    prop_assert!(members.clone().all(|entry| standing(entry) == Standing::Refuted));
+                if members.clone().all(|entry| standing(entry) == Standing::Refuted) {
+                    prop_assert!(self.world.state().recovering, "what the last known leader has may be less");
                 } else {
                     let mine = members.clone().find(|entry| entry.id == leader.id);
                     prop_assert_eq!(mine.map(standing), Some(Standing::Counting), "elected without an entry");
+                    prop_assert_eq!(self.world.state().recovering, before.state().recovering);
                 }
             }
         }
