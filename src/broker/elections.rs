@@ -93,8 +93,7 @@ impl Broker {
     ) -> Result<PartitionChange, ElectError> {
         let nowhere = || ElectError::NoPartition(ask.topic.clone(), ask.partition);
         let topic = image.topic(&ask.topic).ok_or_else(nowhere)?;
-        let index = usize::try_from(ask.partition).map_err(|_| nowhere())?;
-        let state = topic.partitions.get(index).ok_or_else(nowhere)?;
+        let state = topic.partition(ask.partition).ok_or_else(nowhere)?;
         let min_insync_replicas = self.min_insync_replicas(image, topic.id).ok_or_else(nowhere)?;
         match kind {
             ElectionKind::Preferred => prefer(image, topic, ask.partition, state, min_insync_replicas),

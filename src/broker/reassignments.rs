@@ -81,8 +81,7 @@ impl Broker {
     ) -> Result<Option<PartitionChange>, ReassignError> {
         let nowhere = || ReassignError::NoPartition(ask.topic.clone(), ask.partition);
         let topic = image.topic(&ask.topic).ok_or_else(nowhere)?;
-        let index = usize::try_from(ask.partition).map_err(|_| nowhere())?;
-        let state = topic.partitions.get(index).ok_or_else(nowhere)?;
+        let state = topic.partition(ask.partition).ok_or_else(nowhere)?;
         let min = self.min_insync_replicas(image, topic.id).ok_or_else(nowhere)?;
         let Some(target) = &ask.target else {
             return Ok(reassignment::cancel(image, topic.id, ask.partition, min)?);

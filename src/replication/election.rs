@@ -73,7 +73,7 @@ pub fn ballot(
     rules: ElectionRules,
 ) -> Option<Ballot> {
     let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
-    let state = entry.partitions.get(usize::try_from(partition).ok()?)?;
+    let state = entry.partition(partition)?;
     if !is_vacant(image, state) || !is_known(state) || !can_lead(image, me, state) {
         return None;
     }
@@ -229,7 +229,7 @@ pub fn hand_over(
 ) -> Option<PartitionChange> {
     let HandOver { to, sender, leaving, min_insync_replicas, why } = hand_over;
     let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
-    let state = entry.partitions.get(usize::try_from(partition).ok()?)?;
+    let state = entry.partition(partition)?;
     let has_it = state.leader.is_some_and(|leader| leader.id == to && image.lives(leader));
     if has_it || !may_take_over(image, state, to) {
         return None;

@@ -347,7 +347,7 @@ impl Leader {
         if let Some(pending) = &self.pending {
             return pending.in_doubt.then(|| self.end_of_doubt(topic, partition, image)).flatten();
         }
-        let shown = image.topics.get(&topic)?.partitions.get(usize::try_from(partition).ok()?)?;
+        let shown = image.partition(topic, partition)?;
         if shown.partition_epoch != self.committed.partition_epoch || shown.leader_epoch != self.epoch {
             return None;
         }

@@ -151,7 +151,7 @@ impl<'i> Draft<'i> {
 
 fn state_of(image: &ClusterImage, topic: TopicId, partition: i32) -> Option<&PartitionImage> {
     let entry = image.topics.get(&topic).filter(|topic| !topic.deleting)?;
-    entry.partitions.get(usize::try_from(partition).ok()?).map(AsRef::as_ref)
+    entry.partition(partition).map(AsRef::as_ref)
 }
 
 /// Begins to move a partition to `target` (in preference order, no broker twice, not empty); at once to the end if nobody has to

@@ -260,7 +260,7 @@ pub fn election_of(
     image: &ClusterImage,
     partition: i32,
 ) -> Option<&Arc<crate::metadata::image::PartitionImage>> {
-    image.topics.get(&topic_id())?.partitions.get(usize::try_from(partition).ok()?)
+    image.partition(topic_id(), partition)
 }
 
 /// This broker's ballot, when it is its turn.

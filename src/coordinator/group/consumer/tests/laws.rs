@@ -152,6 +152,7 @@ impl Model {
             let (ticket, turn) = self.world.ask(command);
             self.parked.insert(ticket, usize::MAX);
             self.deliver(turn, None);
+            self.assert_epoch_goes_on();
         }
     }
 
