@@ -18,7 +18,7 @@ use super::slot::{Closed, State};
 use super::step::Step;
 use super::storage::lock;
 
-/// A log on the disk.
+/// A log on the disk that nobody asked for yet.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     /// Number of its directory.
