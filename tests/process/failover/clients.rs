@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ketcd::protocol::error::ErrorCode;
@@ -18,7 +18,10 @@ const REPLICAS: &[&[i32]] = &[&[1, 2, 3], &[1, 3, 2], &[1, 2, 3]];
 /// The pause of real clients after a retriable error (`retry.backoff.ms`).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What one producer met.
+/// Records that each producer sends at least when the fault is over.
+const AFTERWARDS: usize = 50;
+
+/// What one producer met since its first record was acknowledged.
 #[derive(Debug, Default)]
 struct Met {
     errors: BTreeMap<String, u32>,
@@ -31,24 +34,40 @@ struct Met {
 struct Load {
     stop: Arc<AtomicBool>,
     producers: Vec<JoinHandle<Met>>,
+    /// How many records of each are acknowledged.
+    acked: Vec<Arc<AtomicUsize>>,
 }
 
 impl Load {
     async fn start(brokers: &Brokers) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let all: Vec<String> = (1..=3).map(|id| brokers.bootstrap(id)).collect();
+        let acked: Vec<Arc<AtomicUsize>> = (0..3).map(|_| Arc::default()).collect();
         let mut producers = Vec::new();
-        for partition in 0..3 {
+        for (partition, acked) in (0..).zip(&acked) {
             let producer = Producer::new(&all[1], "t", partition, 200).await;
-            producers.push(tokio::spawn(produce(producer, all.clone(), Arc::clone(&stop))));
+            let produced = produce(producer, all.clone(), Arc::clone(&stop), Arc::clone(acked));
+            producers.push(tokio::spawn(produced));
         }
-        // Everybody has got going.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        Self { stop, producers }
+        let load = Self { stop, producers, acked };
+        load.goes_on(1).await;
+        load
+    }
+
+    /// Waits until every producer has so many more records acknowledged.
+    async fn goes_on(&self, records: usize) {
+        let acked = || self.acked.iter().map(|acked| acked.load(Ordering::Relaxed));
+        let wanted: Vec<usize> = acked().map(|before| before + records).collect();
+        let going = async {
+            while acked().zip(&wanted).any(|(now, wanted)| now < *wanted) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, going).await.expect("every producer goes on");
     }
 
     async fn end(self) -> Vec<Met> {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.goes_on(AFTERWARDS).await;
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
         for producer in self.producers {
@@ -76,7 +95,12 @@ async fn leader_of(all: &[String], partition: i32) -> Option<String> {
     None
 }
 
-async fn produce(mut producer: Producer, mut all: Vec<String>, stop: Arc<AtomicBool>) -> Met {
+async fn produce(
+    mut producer: Producer,
+    mut all: Vec<String>,
+    stop: Arc<AtomicBool>,
+    acked: Arc<AtomicUsize>,
+) -> Met {
     let mut met = Met { producer: producer.id, ..Met::default() };
     let mut last_ack = Instant::now();
     let mut lost = true;
@@ -89,7 +113,12 @@ async fn produce(mut producer: Producer, mut all: Vec<String>, stop: Arc<AtomicB
         }
         let error = match producer.try_send(1).await {
             Ok(ErrorCode::None) => {
-                met.longest_gap = met.longest_gap.max(last_ack.elapsed());
+                if acked.fetch_add(1, Ordering::Relaxed) == 0 {
+                    // The topic is new: that not every broker knew it yet is none of what is tested.
+                    met.errors.clear();
+                } else {
+                    met.longest_gap = met.longest_gap.max(last_ack.elapsed());
+                }
                 last_ack = Instant::now();
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 continue;
