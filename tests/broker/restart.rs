@@ -80,7 +80,7 @@ async fn a_stop_answers_what_waits_and_refuses_nobody_that_was_answered() {
     let request = fetch_request(&topic.name, vec![fetch_partition(0, 1)]).with_max_wait_ms(25_000);
     let begun = std::time::Instant::now();
     let parked = tokio::spawn(async move { waiting.call_at(&request, 12).await });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     broker.stop().await;
     let answer = parked.await.unwrap().expect("a parked fetch is answered");
     assert_eq!(answer.responses[0].partitions[0].high_watermark, 1);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ketcd::metadata::image::{ClusterImage, ConfigEntity, ReplicaEntry};
-use ketcd::metadata::inspect::Inspector;
+use ketcd::metadata::inspect::{Entry, Inspector};
 use ketcd::metadata::txn::partitions::{PartitionChange, Reliance};
 use ketcd::metadata::{
     AUDIT_ENTRIES_KEPT, AlterError, AuditEntry, ConnectionOptions, Metadata, MetadataError, NewTopic,
@@ -291,6 +291,20 @@ async fn producer_ids_are_never_given_twice(server: &mut Server) {
     brokers[0].until("a prefetched block", |metadata| metadata.try_next_producer_id().is_some()).await;
 }
 
+/// The trail once its newest entry is number `newest`.
+async fn audited(inspector: &Inspector, newest: i64) -> Vec<Entry> {
+    let newest = format!("audit/{newest:020}");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let (entries, _) = inspector.list("audit/").await.unwrap();
+        if entries.last().is_some_and(|entry| entry.key.ends_with(&newest)) {
+            return entries;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the newest entry never came: {:?}", entries.last());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn the_audit_trail_is_sequential_and_bounded(server: &mut Server) {
     let broker = Broker::start(&server.endpoint(), 1).await;
     let inspector = inspector(server);
@@ -299,19 +313,10 @@ async fn the_audit_trail_is_sequential_and_bounded(server: &mut Server) {
         broker.metadata.audit(entry);
         if n % 500 == 499 {
             // The queue is bounded: give the writer time, as real changes do.
-            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            audited(&inspector, n).await;
         }
     }
-    let newest = "audit/00000000000000001049";
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    let entries = loop {
-        let (entries, _) = inspector.list("audit/").await.unwrap();
-        if entries.last().is_some_and(|entry| entry.key.ends_with(newest)) {
-            break entries;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "the newest entry never came: {:?}", entries.last());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    };
+    let entries = audited(&inspector, 1_049).await;
     assert_eq!(entries.len() as u64, AUDIT_ENTRIES_KEPT);
     let value = entries[0].value.as_ref().unwrap();
     assert_eq!((&value["what"], &value["broker"]), (&"change 50".into(), &1.into()));

@@ -57,7 +57,7 @@ async fn a_parked_long_poll_does_not_hold_up_a_stop() {
     let parked =
         tokio::spawn(async move { kafka::fetch(&mut peer, "t", 0, 0, Duration::from_secs(30)).await });
     // The fetch is parked when a request on another connection, sent after it, is answered some time later.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     kafka::connect(&bootstrap).await.unwrap();
     assert!(!parked.is_finished());
     let begun = Instant::now();
