@@ -172,7 +172,10 @@ impl Home {
                 Unusable::DiskFull { directory: self.path() }
             }
             _ if is_device_error(&error) => self.fail(what, &error),
-            _ => Unusable::Io(Arc::new(error)),
+            kind => {
+                let told = format!("{what} in {}: {error}", self.volume.root().display());
+                Unusable::Io(Arc::new(io::Error::new(kind, told)))
+            }
         }
     }
 

@@ -85,8 +85,10 @@ async fn logs_that_parted_over_several_epochs_are_made_equal_in_several_rounds()
     equal(&first, &follower, 0).await;
     equal(&first, &follower, 1).await;
     let asked = served.asked.lock().unwrap().clone();
-    let positions: Vec<_> = asked.iter().filter(|it| it.0 == 0).map(|it| (it.1, it.2)).take(3).collect();
-    assert_eq!(positions, [(14, 5), (9, 2), (5, 1)], "cut by epoch, and asked again");
+    let mut positions: Vec<_> = asked.iter().filter(|it| it.0 == 0).map(|it| (it.1, it.2)).collect();
+    // A request for the other partition's sake asks for this one as before.
+    positions.dedup();
+    assert_eq!(positions[..3], [(14, 5), (9, 2), (5, 1)], "cut by epoch, and asked again");
     assert!(served.divergences.load(Ordering::SeqCst) >= 3);
 }
 

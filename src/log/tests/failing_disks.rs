@@ -35,6 +35,18 @@ fn a_full_disk_refuses_appends_keeps_reads_and_recovers_without_a_restart() {
 }
 
 #[test]
+fn an_error_of_one_log_says_what_failed_and_where_and_leaves_the_others_alone() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path().join("t-0"), b"a file where a directory should be").unwrap();
+    let log = fixture.log(config());
+    let error = append(&log, batch(NOW, &[b"v"])).unwrap_err();
+    assert!(matches!(error, AppendError::Unusable(Unusable::Io(_))), "{error}");
+    let (told, home) = (error.to_string(), fixture.path());
+    assert!(told.contains("open of a log in ") && told.contains(home.to_str().unwrap()), "{told}");
+    append_ok(&fixture.log_of("other", 0, config()), batch(NOW, &[b"v"]));
+}
+
+#[test]
 fn a_full_disk_in_the_middle_of_a_roll_leaves_the_log_as_it_was() {
     let fixture = Fixture::new();
     let log = fixture.log(TopicConfig { segment_bytes: 5000, ..config() });
