@@ -21,6 +21,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 # Errors after which librdkafka reads a partition no further.
 STOPPING = (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION)
 
+# librdkafka may wait for ever to validate its position when all brokers were gone at once (confluentinc/librdkafka#4492). After so
+# many seconds without a record, while there are more, it is told its position again: what it reads then is checked as before.
+STUCK_AFTER = 20
+
 commands = queue.SimpleQueue()
 
 
@@ -176,11 +180,17 @@ def everything(bootstrap, topic, partitions, first, per_second):
         note(reader, "assign", partition=partition, offset=0)
     position = [0] * partitions
     sending, targets = True, None
+    went_on = time.monotonic()
     while True:
         if sending:
             sender.turn()
         for partition, end in polled(reader, consumer.consume(1000, 0.02)).items():
             position[partition] = end
+            went_on = time.monotonic()
+        if targets is not None and time.monotonic() - went_on > STUCK_AFTER:
+            went_on = time.monotonic()
+            print(f"{reader}: stuck at {position} of {targets}: assigned anew", file=sys.stderr)
+            consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in enumerate(position)])
         sys.stdout.flush()
         if targets is not None and all(position[partition] >= end for partition, end in targets.items()):
             targets = None
@@ -195,6 +205,7 @@ def everything(bootstrap, topic, partitions, first, per_second):
             done("stop")
         elif command[0] == "drain":
             targets = {int(partition): end for partition, end in json.loads(command[1]).items()}
+            went_on = time.monotonic()
         else:
             return
 
